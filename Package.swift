@@ -1,0 +1,108 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Modules follow docs/architecture.md: imports go one way, `package` between our targets,
+// `public` only in what a program that embeds the engine calls.
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+]
+let tests: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+func module(
+    _ name: String, path: String, _ dependencies: [Target.Dependency], exclude: [String] = []
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, path: "Sources/\(path)", exclude: exclude,
+        swiftSettings: strict)
+}
+
+func suite(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies + ["TestKit"], path: "Tests/\(name)",
+        exclude: exclude, swiftSettings: tests)
+}
+
+let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let lifecycle = Target.Dependency.product(
+    name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "open-autoglm",
+    products: [
+        .library(name: "AutoGLM", targets: ["AutoGLM"]),
+        .executable(name: "autoglm", targets: ["AutoGLMCommand"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .target(name: "CAutoGLMKernels", path: "Sources/CKernels", cSettings: [
+            .define("_GNU_SOURCE"),
+        ]),
+        module("AutoGLMCompute", path: "Compute", ["CAutoGLMKernels", systemPackage]),
+        module("AutoGLMModels", path: "Models", ["AutoGLMCompute"]),
+        module("AutoGLMText", path: "Text", [collections]),
+        module("AutoGLMDecoding", path: "Decoding", ["AutoGLMText"]),
+        module("AutoGLMScheduling", path: "Scheduling", [collections]),
+        module("AutoGLMEngine", path: "Engine", [
+            "AutoGLMModels", "AutoGLMCompute", "AutoGLMDecoding", "AutoGLMText",
+            "AutoGLMScheduling", logging,
+        ]),
+        module("AutoGLMAPI", path: "API", []),
+        module("AutoGLMObservability", path: "Observability", [logging]),
+        module("AutoGLMServer", path: "Server", [
+            "AutoGLMAPI", "AutoGLMEngine", "AutoGLMText", "AutoGLMObservability",
+            hummingbird, lifecycle, logging,
+        ]),
+        module("AutoGLM", path: "AutoGLM", [
+            "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText",
+            "AutoGLMDecoding",
+        ]),
+        .executableTarget(
+            name: "AutoGLMCommand",
+            dependencies: [
+                "AutoGLM", "AutoGLMServer", "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute",
+                "AutoGLMText", "AutoGLMDecoding", "AutoGLMObservability", "AutoGLMAPI",
+                arguments, yams, logging, lifecycle,
+            ],
+            path: "Sources/Command", swiftSettings: strict),
+
+        .target(name: "TestKit", path: "Tests/TestKit", swiftSettings: tests),
+        suite("ComputeTests", ["AutoGLMCompute", "CAutoGLMKernels"]),
+        suite("ModelsTests", ["AutoGLMModels", "AutoGLMCompute"]),
+        suite("TextTests", ["AutoGLMText", collections]),
+        suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMText"]),
+        suite("SchedulingTests", ["AutoGLMScheduling"]),
+        suite("EngineTests", [
+            "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMDecoding",
+            "AutoGLMScheduling", "AutoGLM",
+        ]),
+        suite("ServerTests", [
+            "AutoGLMServer", "AutoGLMAPI", "AutoGLMEngine", "AutoGLM", "AutoGLMObservability",
+            .product(name: "HummingbirdTesting", package: "hummingbird"), hummingbird,
+        ]),
+        suite("CommandTests", ["AutoGLM"]),
+    ],
+    cLanguageStandard: .gnu17
+)
