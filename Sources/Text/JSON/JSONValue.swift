@@ -1,0 +1,164 @@
+package import OrderedCollections
+
+/// A JSON document as a value; objects keep the order in which their keys were written.
+///
+/// Chat templates, tool schemas and tokenizer files all pass through this type, because key
+/// order is visible in what they print. Integers outside `Int64` become `double`.
+package enum JSONValue: Sendable, Hashable {
+    case null
+    case bool(Bool)
+    case int(Int64)
+    case double(Double)
+    case string(String)
+    case array([JSONValue])
+    case object(OrderedDictionary<String, JSONValue>)
+}
+
+extension JSONValue {
+    /// The member `key` of an object; nil for a missing key and for every other kind of value.
+    package subscript(key: String) -> JSONValue? {
+        guard case .object(let members) = self else { return nil }
+        return members[key]
+    }
+
+    /// The element at `index` of an array; nil outside its bounds and for other kinds of value.
+    package subscript(index: Int) -> JSONValue? {
+        guard case .array(let elements) = self, elements.indices.contains(index) else {
+            return nil
+        }
+        return elements[index]
+    }
+
+    package var isNull: Bool { self == .null }
+
+    package var boolValue: Bool? {
+        if case .bool(let value) = self { value } else { nil }
+    }
+
+    /// An integer, or a double without a fraction that fits (`3.0` reads as 3).
+    package var intValue: Int64? {
+        switch self {
+        case .int(let value): value
+        case .double(let value): Int64(exactly: value)
+        default: nil
+        }
+    }
+
+    package var doubleValue: Double? {
+        switch self {
+        case .int(let value): Double(value)
+        case .double(let value): value
+        default: nil
+        }
+    }
+
+    package var stringValue: String? {
+        if case .string(let value) = self { value } else { nil }
+    }
+
+    package var arrayValue: [JSONValue]? {
+        if case .array(let value) = self { value } else { nil }
+    }
+
+    package var objectValue: OrderedDictionary<String, JSONValue>? {
+        if case .object(let value) = self { value } else { nil }
+    }
+
+    /// What kind of value this is, for error messages.
+    package var kind: String {
+        switch self {
+        case .null: "null"
+        case .bool: "boolean"
+        case .int, .double: "number"
+        case .string: "string"
+        case .array: "array"
+        case .object: "object"
+        }
+    }
+}
+
+extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
+    ExpressibleByFloatLiteral, ExpressibleByBooleanLiteral, ExpressibleByNilLiteral,
+    ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
+{
+    package init(stringLiteral value: String) { self = .string(value) }
+    package init(integerLiteral value: Int64) { self = .int(value) }
+    package init(floatLiteral value: Double) { self = .double(value) }
+    package init(booleanLiteral value: Bool) { self = .bool(value) }
+    package init(nilLiteral: ()) { self = .null }
+    package init(arrayLiteral elements: JSONValue...) { self = .array(elements) }
+    package init(dictionaryLiteral elements: (String, JSONValue)...) {
+        self = .object(OrderedDictionary(elements, uniquingKeysWith: { $1 }))
+    }
+}
+
+/// How strictly `JSONValue.parse` reads.
+package struct JSONParseOptions: Sendable {
+    /// Arrays and objects nested deeper than this are refused: the parser recurses.
+    package var depthMax: Int
+    /// Replace `\ud800`-style halves of a surrogate pair by U+FFFD instead of refusing them.
+    package var replacesLoneSurrogates: Bool
+
+    package init(depthMax: Int = 512, replacesLoneSurrogates: Bool = false) {
+        self.depthMax = depthMax
+        self.replacesLoneSurrogates = replacesLoneSurrogates
+    }
+}
+
+/// Why a text is not JSON, and at which byte. Never carries the text itself.
+package struct JSONError: Error, Equatable, CustomStringConvertible {
+    package enum Reason: Equatable, Sendable {
+        case unexpectedEnd
+        case unexpectedByte(UInt8)
+        case invalidNumber
+        case numberOutOfRange
+        case invalidEscape
+        case loneSurrogate
+        case controlCharacterInString
+        case invalidUTF8
+        case tooDeep(limit: Int)
+        case trailingBytes
+        case wrongType(expected: String)
+    }
+
+    package var reason: Reason
+    /// Offset from the start of the document, in bytes.
+    package var offset: Int
+
+    package var description: String {
+        let what =
+            switch reason {
+            case .unexpectedEnd: "the text ends in the middle of a value"
+            case .unexpectedByte(let byte): "unexpected byte 0x\(String(byte, radix: 16))"
+            case .invalidNumber: "malformed number"
+            case .numberOutOfRange: "number too large for a double"
+            case .invalidEscape: "malformed escape in a string"
+            case .loneSurrogate: "half of a surrogate pair in a string"
+            case .controlCharacterInString: "raw control character in a string"
+            case .invalidUTF8: "invalid UTF-8 in a string"
+            case .tooDeep(let limit): "nested deeper than \(limit) levels"
+            case .trailingBytes: "more text after the value"
+            case .wrongType(let expected): "expected \(expected)"
+            }
+        return "invalid JSON at byte \(offset): \(what)"
+    }
+}
+
+extension JSONValue {
+    /// Reads one JSON document (RFC 8259, nothing more lenient) from UTF-8 bytes.
+    /// A repeated key keeps its first place and its last value, as Python's `json` does.
+    package static func parse(
+        _ bytes: [UInt8], options: JSONParseOptions = JSONParseOptions()
+    ) throws(JSONError) -> JSONValue {
+        var cursor = JSONCursor(bytes, options: options)
+        let value = try cursor.readValue()
+        try cursor.expectEnd()
+        return value
+    }
+
+    package static func parse(
+        _ text: String, options: JSONParseOptions = JSONParseOptions()
+    ) throws(JSONError) -> JSONValue {
+        try parse(Array(text.utf8), options: options)
+    }
+}
