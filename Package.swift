@@ -102,7 +102,7 @@ let package = Package(
             "AutoGLMServer", "AutoGLMAPI", "AutoGLMEngine", "AutoGLM", "AutoGLMObservability",
             .product(name: "HummingbirdTesting", package: "hummingbird"), hummingbird,
         ]),
-        suite("CommandTests", ["AutoGLM"]),
+        suite("CommandTests", ["AutoGLMCommand"]),
     ],
     cLanguageStandard: .gnu17
 )
