@@ -1,0 +1,109 @@
+/// One message of a conversation, checked, in the form chat templates read.
+///
+/// Content parts are joined to one text, `developer` is `system`, and the arguments of past tool
+/// calls are parsed, because templates print them as JSON. Fields we do not know stay, in order.
+package struct ChatMessage: Sendable, Equatable {
+    package var role: String
+    package var value: WireValue
+
+    private static let roles: Set<String> = [
+        "system", "developer", "user", "assistant", "tool", "function",
+    ]
+
+    init(_ value: WireValue, path: String) throws(APIError) {
+        let reader = try FieldReader(value, path: path)
+        guard let name = try reader.string("role") else { throw reader.missing("role") }
+        guard Self.roles.contains(name) else {
+            throw .invalid(
+                reader.path(of: "role"),
+                "'\(reader.path(of: "role"))' must be one of system, developer, user, assistant, "
+                    + "tool and function.")
+        }
+        role = name == "developer" ? "system" : name
+        let content = try Self.content(reader)
+        let calls = try Self.toolCalls(reader)
+        if content == nil, calls == nil, role != "assistant" { throw reader.missing("content") }
+        if content == nil, calls == nil, reader["function_call"] != nil {
+            throw .unsupported(
+                reader.path(of: "function_call"), "'function_call' is obsolete; use 'tool_calls'.")
+        }
+        var members: [WireObject.Member] = [.init(key: "role", value: .string(role))]
+        members.append(.init(key: "content", value: content.map(WireValue.string) ?? .null))
+        if let calls { members.append(.init(key: "tool_calls", value: .array(calls))) }
+        for key in ["name", "tool_call_id", "reasoning_content"] {
+            if let text = try reader.string(key) {
+                members.append(.init(key: key, value: .string(text)))
+            }
+        }
+        self.value = .object(WireObject(members))
+    }
+
+    /// The text of a message whose content is a string or a list of text parts.
+    private static func content(_ reader: FieldReader) throws(APIError) -> String? {
+        guard let value = reader["content"] else { return nil }
+        if case .string(let text) = value { return text }
+        guard let parts = try reader.array("content", most: RequestLimits.contentParts) else {
+            return nil
+        }
+        var texts: [String] = []
+        for (index, part) in parts.enumerated() {
+            let path = "\(reader.path(of: "content"))[\(index)]"
+            let part = try FieldReader(part, path: path)
+            guard let type = try part.string("type") else { throw part.missing("type") }
+            guard type == "text" else {
+                throw .unsupported(
+                    part.path(of: "type"),
+                    "'\(part.path(of: "type"))' must be text: this model reads text only, and "
+                        + "this server fetches no addresses.")
+            }
+            guard let text = try part.string("text") else { throw part.missing("text") }
+            texts.append(text)
+        }
+        return texts.joined(separator: "\n")
+    }
+
+    private static func toolCalls(_ reader: FieldReader) throws(APIError) -> [WireValue]? {
+        guard let calls = try reader.array("tool_calls", most: RequestLimits.toolCalls) else {
+            return nil
+        }
+        var result: [WireValue] = []
+        for (index, call) in calls.enumerated() {
+            let path = "\(reader.path(of: "tool_calls"))[\(index)]"
+            let call = try FieldReader(call, path: path)
+            guard let value = call["function"] else { throw call.missing("function") }
+            let function = try FieldReader(value, path: call.path(of: "function"))
+            guard let name = try function.string("name") else { throw function.missing("name") }
+            var members: [WireObject.Member] = []
+            if let id = try call.string("id") {
+                members.append(.init(key: "id", value: .string(id)))
+            }
+            members.append(.init(key: "type", value: .string("function")))
+            members.append(
+                .init(
+                    key: "function",
+                    value: .object(
+                        WireObject([
+                            .init(key: "name", value: .string(name)),
+                            .init(key: "arguments", value: try arguments(function)),
+                        ]))))
+            result.append(.object(WireObject(members)))
+        }
+        return result.isEmpty ? nil : result
+    }
+
+    /// Arguments come as a JSON text; templates want the value. A text that is no JSON is what the
+    /// model once wrote, and stays as it is.
+    private static func arguments(_ function: FieldReader) throws(APIError) -> WireValue {
+        guard let value = function["arguments"] else { return .object(WireObject()) }
+        switch value {
+        case .string(let text):
+            if let parsed = try? WireParser.parse(Array(text.utf8)), case .object = parsed {
+                return parsed
+            }
+            return value
+        case .object: return value
+        case .null, .bool, .int, .double, .array:
+            throw function.mismatch("arguments", "a string", value)
+        }
+    }
+}
