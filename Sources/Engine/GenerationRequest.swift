@@ -1,0 +1,156 @@
+package import AutoGLMDecoding
+
+/// One prompt and how to go on from it. Immutable once submitted; ``Engine/generate(_:)`` checks it.
+package struct GenerationRequest: Sendable {
+    package var prompt: [Int32]
+    package var sampling: SamplingParameters
+    /// 0…9; higher goes first.
+    package var priority: Int = 0
+    /// Prefix-cache blocks are shared only between requests of equal tenant.
+    package var tenant: String = ""
+    /// Report the log-probability of every prompt token after the first (`echo` with `logprobs`).
+    package var promptLogprobs = false
+    /// Give up when the request has not *finished* this long after its arrival.
+    package var deadline: Duration?
+    /// Give up when the request has not *started* this long after its arrival; nil takes the
+    /// engine's own limit.
+    package var queueTimeout: Duration?
+    /// Leave special tokens (`<|assistant|>`) out of the text. A tool-call parser wants them in.
+    package var skipSpecialTokens = true
+    /// W3C trace context, handed through to step reports.
+    package var traceparent: String?
+
+    package init(prompt: [Int32], sampling: SamplingParameters = SamplingParameters()) {
+        self.prompt = prompt
+        self.sampling = sampling
+    }
+}
+
+/// A token and how likely it was.
+package struct TokenLogprob: Sendable, Equatable {
+    package var token: Int32
+    /// Natural logarithm of its probability before temperature and truncation.
+    package var logprob: Float
+    package init(token: Int32, logprob: Float) {
+        self.token = token
+        self.logprob = logprob
+    }
+}
+
+/// One token of the output, or of the prompt when its log-probabilities were asked for.
+package struct TokenEvent: Sendable, Equatable {
+    package var token: Int32
+    /// nil when not asked for, and for the first token of a prompt.
+    package var logprob: Float?
+    /// The most likely tokens at this position, best first.
+    package var top: [TokenLogprob]
+    package init(token: Int32, logprob: Float? = nil, top: [TokenLogprob] = []) {
+        self.token = token
+        self.logprob = logprob
+        self.top = top
+    }
+}
+
+package enum FinishReason: String, Sendable {
+    /// A stop token or a stop string.
+    case stop
+    /// `maxTokens`, or the end of the context.
+    case length
+}
+
+package struct Usage: Sendable, Equatable {
+    package var promptTokens = 0
+    /// Prompt tokens whose keys and values came out of the prefix cache.
+    package var cachedTokens = 0
+    package var completionTokens = 0
+    /// Arrival to first scheduled.
+    package var queueTime: Duration = .zero
+    /// First scheduled to first token.
+    package var prefillTime: Duration = .zero
+    /// First token to last token.
+    package var decodeTime: Duration = .zero
+    package init() {}
+}
+
+/// How a stream ended well.
+package struct Finish: Sendable, Equatable {
+    package var reason: FinishReason
+    /// The stop token that ended the output. It is not among the output's tokens. GLM-4 tells a
+    /// tool call from an answer by it (`<|observation|>` or `<|user|>`).
+    package var stopToken: Int32?
+    package var stopString: String?
+    package var usage: Usage
+    package init(
+        reason: FinishReason, stopToken: Int32? = nil, stopString: String? = nil, usage: Usage
+    ) {
+        self.reason = reason
+        self.stopToken = stopToken
+        self.stopString = stopString
+        self.usage = usage
+    }
+}
+
+/// What has come out since the consumer last looked.
+package struct TokenBatch: Sendable, Equatable {
+    /// Prompt tokens with their log-probabilities; once, in the first batch, when asked for.
+    package var prompt: [TokenEvent] = []
+    package var tokens: [TokenEvent] = []
+    /// Set in the last batch.
+    package var finish: Finish?
+    package init() {}
+    package var isEmpty: Bool { prompt.isEmpty && tokens.isEmpty && finish == nil }
+}
+
+/// ``TokenBatch`` as text.
+package struct TextEvent: Sendable, Equatable {
+    /// The prompt's tokens with their log-probabilities; once, when asked for.
+    package var prompt: [TokenEvent] = []
+    /// New text; empty while half a character or half a stop string is held back.
+    package var text: String = ""
+    /// The tokens this text came from; each token of the output is reported once.
+    package var tokens: [TokenEvent] = []
+    /// Set in the last event.
+    package var finish: Finish?
+    package init() {}
+}
+
+/// Why an accepted request has no (complete) answer.
+package enum GenerationError: Error, Equatable, CustomStringConvertible {
+    /// 503: it waited in the queue for as long as it may.
+    case queueTimeout(waited: Duration, limit: Duration)
+    /// 504
+    case deadlineExceeded(limit: Duration)
+    /// 500: this request's logits were not numbers.
+    case notANumber
+    /// 500: the step that held this request failed.
+    case stepFailed(String)
+    /// 503: the engine was told to stop before this request had finished.
+    case shuttingDown
+    /// The consumer's task was cancelled.
+    case cancelled
+
+    package var description: String {
+        switch self {
+        case .queueTimeout(let waited, let limit):
+            "The request waited \(seconds(waited)) in the queue; the limit is \(seconds(limit)). "
+                + "Try again later or raise the queue timeout."
+        case .deadlineExceeded(let limit):
+            "The request did not finish within its deadline of \(seconds(limit)). "
+                + "Ask for fewer tokens or set a later deadline."
+        case .notANumber:
+            "The model's logits for this request are not numbers. The weights may be damaged; "
+                + "try --compute f32."
+        case .stepFailed(let reason):
+            "Computing a step failed: \(reason)"
+        case .shuttingDown:
+            "The server is shutting down. Try again on another server."
+        case .cancelled:
+            "The request was cancelled."
+        }
+    }
+}
+
+func seconds(_ duration: Duration) -> String {
+    let milliseconds = duration / .milliseconds(1)
+    return "\((milliseconds / 10).rounded() / 100) s"
+}
