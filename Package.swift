@@ -60,6 +60,7 @@ let package = Package(
         .target(name: "CAutoGLMKernels", path: "Sources/CKernels", cSettings: [
             .define("_GNU_SOURCE"),
         ]),
+        .target(name: "CAutoGLMDefaultModel", path: "Sources/CDefaultModel"),
         module("AutoGLMCompute", path: "Compute", ["CAutoGLMKernels", systemPackage]),
         module("AutoGLMModels", path: "Models", ["AutoGLMCompute"]),
         module("AutoGLMText", path: "Text", [collections]),
@@ -82,7 +83,7 @@ let package = Package(
         .executableTarget(
             name: "AutoGLMCommand",
             dependencies: [
-                "AutoGLM", "AutoGLMServer", "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute",
+                "CAutoGLMDefaultModel", "AutoGLM", "AutoGLMServer", "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute",
                 "AutoGLMText", "AutoGLMDecoding", "AutoGLMObservability", "AutoGLMAPI",
                 arguments, yams, logging, lifecycle,
             ],
@@ -104,5 +105,5 @@ let package = Package(
         ]),
         suite("CommandTests", ["AutoGLMCommand"]),
     ],
-    cLanguageStandard: .gnu17
+    cLanguageStandard: .gnu2x
 )

@@ -1,0 +1,118 @@
+import ArgumentParser
+import Foundation
+import Synchronization
+
+func printError(_ text: String) {
+    FileHandle.standardError.write(Data((text + "\n").utf8))
+}
+
+/// Writes to standard output without waiting for a line's end.
+func printNow(_ text: String) {
+    FileHandle.standardOutput.write(Data(text.utf8))
+}
+
+/// What is known about the terminal, asked once.
+enum Terminal {
+    static let isOutputInteractive = isatty(STDOUT_FILENO) == 1
+    static let isErrorInteractive = isatty(STDERR_FILENO) == 1
+    static let isInputInteractive = isatty(STDIN_FILENO) == 1
+    static let hasColor =
+        isOutputInteractive && ProcessInfo.processInfo.environment["NO_COLOR"] == nil
+
+    static func dim(_ text: String) -> String { hasColor ? "\u{1B}[2m\(text)\u{1B}[0m" : text }
+    static func bold(_ text: String) -> String { hasColor ? "\u{1B}[1m\(text)\u{1B}[0m" : text }
+}
+
+/// A progress bar on standard error; silent where that is not a terminal.
+final class ProgressBar: Sendable {
+    private struct State {
+        var lastPercent = -1
+        var isShown = false
+    }
+    private let state = Mutex(State())
+    private let isEnabled: Bool
+
+    init(isEnabled: Bool = Terminal.isErrorInteractive) { self.isEnabled = isEnabled }
+
+    func update(_ what: String, _ done: Int, _ total: Int) {
+        guard isEnabled, total > 0 else { return }
+        let percent = min(100, done * 100 / total)
+        state.withLock { state in
+            guard percent != state.lastPercent else { return }
+            state.lastPercent = percent
+            state.isShown = true
+            let filled = percent * 30 / 100
+            let bar = String(repeating: "█", count: filled)
+                + String(repeating: "░", count: 30 - filled)
+            let sizes = "\(formatBytes(done)) of \(formatBytes(total))"
+            FileHandle.standardError.write(
+                Data("\r\(what) \(bar) \(percent) % \(sizes)\u{1B}[K".utf8))
+        }
+    }
+
+    func clear() {
+        state.withLock { state in
+            guard state.isShown else { return }
+            state.isShown = false
+            FileHandle.standardError.write(Data("\r\u{1B}[K".utf8))
+        }
+    }
+}
+
+/// "5.5 GiB"; binary units, as memory is sold and counted.
+func formatBytes(_ bytes: Int) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    var value = Double(bytes)
+    var unit = 0
+    while value >= 1024, unit < units.count - 1 {
+        value /= 1024
+        unit += 1
+    }
+    return unit == 0 ? "\(bytes) B" : "\(decimal(value, 1)) \(units[unit])"
+}
+
+func decimal(_ value: Double, _ places: Int) -> String {
+    String(format: "%.\(places)f", value)
+}
+
+/// A number of bytes as people write it: `512MiB`, `4G`, `1.5GB`, `1000000`.
+struct ByteSize: ExpressibleByArgument, Equatable {
+    let bytes: Int
+
+    init?(argument: String) {
+        let text = argument.lowercased()
+        let number = text.prefix { $0.isNumber || $0 == "." }
+        guard let value = Double(number), value >= 0 else { return nil }
+        let factor: Double
+        switch text.dropFirst(number.count).trimmingCharacters(in: .whitespaces) {
+        case "", "b": factor = 1
+        case "k", "ki", "kib": factor = 1024
+        case "m", "mi", "mib": factor = 1_048_576
+        case "g", "gi", "gib": factor = 1_073_741_824
+        case "t", "ti", "tib": factor = 1_099_511_627_776
+        case "kb": factor = 1e3
+        case "mb": factor = 1e6
+        case "gb": factor = 1e9
+        case "tb": factor = 1e12
+        default: return nil
+        }
+        guard value * factor < 9e18 else { return nil }
+        bytes = Int(value * factor)
+    }
+
+    var defaultValueDescription: String { formatBytes(bytes) }
+}
+
+/// A table with columns as wide as their longest cell; the first left-aligned, the rest right.
+func formatTable(_ rows: [[String]]) -> String {
+    let columns = rows.map(\.count).max() ?? 0
+    let widths = (0..<columns).map { column in
+        rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
+    }
+    return rows.map { row in
+        row.enumerated().map { column, cell in
+            let padding = String(repeating: " ", count: widths[column] - cell.count)
+            return column == 0 ? cell + padding : padding + cell
+        }.joined(separator: "  ")
+    }.joined(separator: "\n")
+}
