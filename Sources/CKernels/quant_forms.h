@@ -1,0 +1,129 @@
+// What the kernels know of each panel form at compile time.
+//
+// A panel is 32 outputs wide; its groups of 32 inputs follow one another, so a panel is one
+// sequential stream. "Step" j = 0..7 of a group is inputs 4j..4j+3: 128 bytes, 4 per output.
+//   low 8   8 steps of 128 bytes
+//   low 4   4 x 128 bytes: step 2s in the low nibbles, step 2s+1 in the high ones
+//   low 2   2 x 128 bytes: steps 4s..4s+3 from the low bits up
+//   high 1  128 bytes, bit j is the next bit of step j
+//   high 2  2 x 128 bytes, bits 2i of line t are the next two bits of step 4t+i
+// then the scales of the group (K_SCALE_*). Forms with super-scales have a head before every
+// 8 groups.
+#pragma once
+#include "include/quant_kernels.h"
+
+enum {
+  K_SCALE_F16,   // 32 f16
+  K_SCALE_F16M,  // 32 f16 scales, 32 f16 minima
+  K_SCALE_F32,   // 32 f32
+  K_SCALE_F32M,  // 32 f32 scales, 32 f32 minima
+  K_SCALE_K,   // 32 u8 scales, 32 u8 minima; head: 32 f16 D, 32 f16 M
+  K_SCALE_S16,   // int8 [2][32]; head: 32 f16 D
+  K_SCALE_S32,   // nothing; head: 32 f16 D, int8 [8][32]
+  K_SCALE_K16,   // u8 [2][32], scale in the low nibble; head: 32 f16 D, 32 f16 M
+};
+
+#define K_INLINE static inline __attribute__((always_inline))
+
+K_INLINE int form_low(const int f) {
+  return f == K_FORM_Q8 || f == K_FORM_Q8F || f == K_FORM_Q8FM ? 8
+       : f == K_FORM_Q3S || f == K_FORM_Q2K          ? 2
+                                 : 4;
+}
+K_INLINE int form_high(const int f) {
+  return f == K_FORM_Q6S                             ? 2
+       : f == K_FORM_Q5 || f == K_FORM_Q5M || f == K_FORM_Q5K || f == K_FORM_Q3S ? 1
+                                           : 0;
+}
+K_INLINE int form_scale(const int f) {
+  switch (f) {
+  case K_FORM_Q4: case K_FORM_Q4T: case K_FORM_Q5: case K_FORM_Q8: return K_SCALE_F16;
+  case K_FORM_Q4M: case K_FORM_Q5M: return K_SCALE_F16M;
+  case K_FORM_Q4K: case K_FORM_Q5K: return K_SCALE_K;
+  case K_FORM_Q6S: case K_FORM_Q3S: return K_SCALE_S16;
+  case K_FORM_Q4TS: return K_SCALE_S32;
+  case K_FORM_Q2K: return K_SCALE_K16;
+  case K_FORM_Q8F: case K_FORM_Q4F: return K_SCALE_F32;
+  default: return K_SCALE_F32M;
+  }
+}
+K_INLINE bool form_table(const int f) { return f == K_FORM_Q4T || f == K_FORM_Q4TS; }
+// log2 of what is subtracted from the stored integer; -1: nothing.
+K_INLINE int form_offset(const int f) {
+  switch (f) {
+  case K_FORM_Q4: case K_FORM_Q4F: return 3;
+  case K_FORM_Q5: return 4;
+  case K_FORM_Q6S: return 5;
+  case K_FORM_Q3S: return 2;
+  case K_FORM_Q8: case K_FORM_Q8F: case K_FORM_Q4T: case K_FORM_Q4TS: return 7;
+  default: return -1;
+  }
+}
+// Two scales per group, so two integer sums.
+K_INLINE bool form_halves(const int f) {
+  return form_scale(f) == K_SCALE_S16 || form_scale(f) == K_SCALE_K16;
+}
+K_INLINE bool form_minimum(const int f) {
+  const int s = form_scale(f);
+  return s == K_SCALE_F16M || s == K_SCALE_F32M || s == K_SCALE_K || s == K_SCALE_K16;
+}
+K_INLINE int form_scales_at(const int f) { return (form_low(f) + form_high(f)) * 128; }
+K_INLINE int form_group_bytes(const int f) {
+  const int s = form_scale(f);
+  return form_scales_at(f)
+       + (s == K_SCALE_S32             ? 0
+        : s == K_SCALE_F32M            ? 256
+        : s == K_SCALE_F32 || s == K_SCALE_F16M ? 128
+                             : 64);
+}
+K_INLINE int form_head_bytes(const int f) {
+  const int s = form_scale(f);
+  return s == K_SCALE_K || s == K_SCALE_K16 ? 128
+       : s == K_SCALE_S16         ? 64
+       : s == K_SCALE_S32         ? 320
+                        : 0;
+}
+K_INLINE size_t form_bytes(const int f, const size_t groups) {
+  return groups * (size_t)form_group_bytes(f) + (groups + 7) / 8 * (size_t)form_head_bytes(f);
+}
+
+// One tile: some rows by one panel by some groups.
+typedef struct {
+  const int8_t *q;
+  size_t stride;     // bytes between rows of q
+  const float *scale;  // [rows][group_stride] activation scales
+  const int32_t *start;  // [rows][2][group_stride] -offset * sum: starts of the integer sums
+  const float *terms;  // the same place in forms with minima: scale * sum
+  size_t group_stride;
+  const uint8_t *w;    // head of the first group, whose index is a multiple of 8
+  const uint8_t *prefetch;
+  int prefetch_lines;  // lines of `prefetch` to ask for per group; it moves as w does
+  int groups;
+  bool first;      // start from zero instead of the values in c
+  float *c;
+  size_t ldc;
+} k_quant_tile;
+
+typedef void (*k_quant_tile_function)(const k_quant_tile *);
+enum { K_QUANT_ROWS_MAX = 12 };
+
+// Where the parts of prepared rows are.
+typedef struct {
+  int groups;
+  size_t stride, group_stride;
+  int8_t *q;
+  float *scale;
+  int32_t *start;  // or terms
+} k_quant_rows;
+k_quant_rows k_quant_rows_at(void *prepared, int rows, int inputs);
+
+typedef struct {
+  int rows;  // of the largest tile
+  k_quant_tile_function tiles[K_FORM_COUNT][K_QUANT_ROWS_MAX + 1];
+  // Normalises and quantises row r of x into `to`.
+  void (*quantize_row)(const k_quant_rows *to, int form, int r, const float *x, int inputs,
+             const float *norm, float epsilon, k_scaling scaling);
+} k_quant_kernels;
+
+extern const k_quant_kernels k_quant_scalar, k_quant_avx2, k_quant_avx_vnni, k_quant_avx512;
+extern const int8_t k_quant_table[16];

@@ -1,0 +1,130 @@
+// The quantised formats as the rest of the engine sees them: blocking, preparation, tables.
+#include <string.h>
+
+#include "quant_pack.h"
+
+enum {
+  CHUNK_GROUPS = 32,     // 1024 inputs: a Q4 panel's part of 18 KiB stays in L1
+  PREFETCH_BYTES = 8192  // ahead of the stream where one tile holds all rows
+};
+
+static size_t up64(size_t n) { return (n + 63) & ~(size_t)63; }
+
+k_quant_rows k_quant_rows_at(void *prepared, int rows, int inputs) {
+  k_quant_rows x;
+  x.groups = (inputs + K_GROUP - 1) / K_GROUP;
+  // Rows a power of two apart would share cache sets: hence the extra line.
+  x.stride = up64((size_t)x.groups * K_GROUP) + 64;
+  x.group_stride = ((size_t)x.groups + 15) / 16 * 16 + 16;
+  uint8_t *p = prepared;
+  x.q = (int8_t *)p;
+  p += (size_t)rows * x.stride;
+  x.scale = (float *)p;
+  p += (size_t)rows * x.group_stride * 4;
+  x.start = (int32_t *)p;
+  return x;
+}
+static size_t prepared_bytes(int inputs, int rows) {
+  const k_quant_rows x = k_quant_rows_at(0, rows, inputs);
+  return up64((size_t)rows * (x.stride + 12 * x.group_stride));
+}
+
+static void prepare(const k_quant_kernels *k, const k_matrix *w, const k_rows *x, int r0, int r1,
+                    void *prepared) {
+  const k_quant_rows to = k_quant_rows_at(prepared, x->rows, w->inputs);
+  const k_scaling scaling = x->scaling == K_SCALING_DEFAULT ? K_SCALING_EXACT : x->scaling;
+  for (int r = r0; r < r1; r++)
+    k->quantize_row(&to, (int)(w->format - K_FORMAT_QUANT), r, x->x + (size_t)r * x->stride,
+                    w->inputs, x->norm, x->epsilon, scaling);
+}
+
+// Rows are balanced over the tiles, so that 13 rows are 7 and 6 instead of 12 and 1.
+static void multiply(const k_quant_kernels *k, const k_matrix *w, const void *prepared, int rows,
+                     int r0, int r1, int p0, int p1, float *c, size_t ldc) {
+  const k_quant_rows x = k_quant_rows_at((void *)prepared, rows, w->inputs);
+  const int form = (int)(w->format - K_FORMAT_QUANT), m = r1 - r0;
+  const int tiles = (m + k->rows - 1) / k->rows, lines = form_group_bytes(form) / 64;
+  const bool few = m <= 32;  // panels outermost: weights are read once, in address order
+  const int chunk = tiles == 1 ? x.groups : CHUNK_GROUPS, together = few ? 1 : p1 - p0;
+  for (int p = p0; p < p1; p += together)
+    for (int g0 = 0; g0 < x.groups; g0 += chunk) {
+      const int n = x.groups - g0 < chunk ? x.groups - g0 : chunk;
+      const size_t at = form_bytes(form, (size_t)g0), bytes = form_bytes(form, (size_t)n);
+      for (int i = p; i < p + together; i++) {
+        const uint8_t *part = w->data + (size_t)i * w->panel_bytes + at;
+        // One tile: a distance ahead. More: they share out the lines of what comes next.
+        const uint8_t *next = tiles == 1        ? part + PREFETCH_BYTES
+                              : together == 1 ? part + bytes
+                                              : part + w->panel_bytes;
+        for (int t = 0, r = r0; t < tiles; t++) {
+          const int count = m / tiles + (t < m % tiles), share = tiles < lines ? tiles : lines;
+          const int l0 = t < share ? lines * t / share : 0;
+          const int l1 = t < share ? lines * (t + 1) / share : 0;
+          const size_t row = (size_t)r;
+          const k_quant_tile tile = {
+            .q = x.q + row * x.stride + (size_t)g0 * K_GROUP,
+            .stride = x.stride,
+            .scale = x.scale + row * x.group_stride + g0,
+            .start = x.start + row * 2 * x.group_stride + g0,
+            .terms = (const float *)x.start + row * 2 * x.group_stride + g0,
+            .group_stride = x.group_stride,
+            .w = part, .prefetch = next + l0 * 64, .prefetch_lines = l1 - l0,
+            .groups = n, .first = g0 == 0,
+            .c = c + (row - (size_t)r0) * ldc + (size_t)(i - p0) * K_PANEL, .ldc = ldc,
+          };
+          k->tiles[form][count](&tile);
+          r += count;
+        }
+      }
+    }
+}
+
+// ---- tables ------------------------------------------------------------------------------------
+#define FORM(F)                                                                              \
+  static size_t panel_bytes_##F(int inputs) { return k_panel_bytes(F, inputs); }             \
+  static void pack_##F(uint8_t *panel, int inputs, k_stored stored,                          \
+                       const uint8_t *const rows[K_PANEL], float *scratch) {                 \
+    k_panel_pack(F, panel, inputs, stored, rows, scratch);                                   \
+  }                                                                                          \
+  static void unpack_##F(const uint8_t *panel, int inputs, int output, float *row) {         \
+    k_panel_unpack(F, panel, inputs, output, row);                                           \
+  }
+#define ALL_FORMS(X)                                                                         \
+  X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+ALL_FORMS(FORM)
+
+#define SET(isa)                                                                             \
+  static void prepare_##isa(const k_matrix *w, const k_rows *x, int r0, int r1, void *to) {  \
+    prepare(&k_quant_##isa, w, x, r0, r1, to);                                               \
+  }                                                                                          \
+  static void multiply_##isa(const k_matrix *w, const void *prepared, int rows, int r0,      \
+                             int r1, int p0, int p1, float *c, size_t ldc) {                 \
+    multiply(&k_quant_##isa, w, prepared, rows, r0, r1, p0, p1, c, ldc);                     \
+  }
+#define ROW(F, isa) \
+  {panel_bytes_##F, pack_##F, unpack_##F, prepared_bytes, prepare_##isa, multiply_##isa},
+#define TABLE(isa)                                                                           \
+  {ROW(0, isa) ROW(1, isa) ROW(2, isa) ROW(3, isa) ROW(4, isa) ROW(5, isa) ROW(6, isa)       \
+   ROW(7, isa) ROW(8, isa) ROW(9, isa) ROW(10, isa) ROW(11, isa) ROW(12, isa) ROW(13, isa)   \
+   ROW(14, isa) ROW(15, isa)}
+
+SET(scalar)
+static const k_format_ops scalar_ops[K_FORM_COUNT] = TABLE(scalar);
+#if defined(__x86_64__)
+SET(avx2) SET(avx_vnni) SET(avx512)
+static const k_format_ops avx2_ops[K_FORM_COUNT] = TABLE(avx2);
+static const k_format_ops avx_vnni_ops[K_FORM_COUNT] = TABLE(avx_vnni);
+static const k_format_ops avx512_ops[K_FORM_COUNT] = TABLE(avx512);
+#endif
+
+const k_format_ops *k_quant_format_ops(k_isa isa, uint32_t format, k_scaling scaling) {
+  (void)scaling;  // comes with the rows
+  if (format < K_FORMAT_QUANT || format >= K_FORMAT_QUANT + K_FORM_COUNT) return 0;
+  const uint32_t form = format - K_FORMAT_QUANT;
+#if defined(__x86_64__)
+  if (isa >= K_ISA_AVX512_VNNI) return &avx512_ops[form];
+  // All of them give the same bits, so AVX-VNNI needs no name of its own.
+  if (isa >= K_ISA_AVX2) return k_cpu_features().avx_vnni ? &avx_vnni_ops[form] : &avx2_ops[form];
+#endif
+  return &scalar_ops[form];
+}

@@ -1,0 +1,119 @@
+// Quantises one row of activations; see quant_tile.h for how this is included.
+
+// Two vectors of LANES make 16 values with AVX2; the sums always run over 16 lanes, so that every
+// instruction set adds in the same order.
+enum { T(PER16) = 16 / LANES };
+
+typedef struct { VF v[2 * T(PER16)]; } T(values);
+
+K_INLINE T(values) T(take)(const float *x, const float *norm, const VF inverse) {
+  T(values) y;
+  UNROLL for (int i = 0; i < 2 * T(PER16); i++) {
+    y.v[i] = v_f32(x + i * LANES);
+    if (norm) y.v[i] = v_mul(v_mul(y.v[i], inverse), v_f32(norm + i * LANES));
+  }
+  return y;
+}
+
+K_INLINE VI T(magnitudes)(const T(values) *y, VI m) {
+  // Magnitudes compare as integers; a NaN is greater than all, and so is found.
+  UNROLL for (int i = 0; i < 2 * T(PER16); i++)
+    m = v_max32(m, v_and(v_bits(y->v[i]), v_set32(0x7fffffff)));
+  return m;
+}
+
+static float T(inverse_rms)(const float *x, int inputs, float epsilon) {
+  VF s[2 * T(PER16)];
+  UNROLL for (int i = 0; i < 2 * T(PER16); i++) s[i] = v_set(0);
+  int k = 0;
+  for (; k + 32 <= inputs; k += 32) {
+    UNROLL for (int i = 0; i < 2 * T(PER16); i++) {
+      const VF v = v_f32(x + k + i * LANES);
+      s[i] = v_fma(v, v, s[i]);
+    }
+  }
+  float sums[32];
+  UNROLL for (int i = 0; i < 2 * T(PER16); i++) v_store(sums + i * LANES, s[i]);
+  for (int i = 0; k < inputs; k++, i++) sums[i] = __builtin_fmaf(x[k], x[k], sums[i]);
+  for (int n = 16; n; n /= 2)
+    for (int i = 0; i < n; i++) sums[i] += sums[i + n];
+  return 1.f / __builtin_sqrtf(sums[0] / (float)inputs + epsilon);
+}
+
+K_INLINE float T(from_bits)(int32_t i) {
+  union { int32_t i; float f; } u = {i};
+  return u.f;
+}
+
+// The scale of a group whose greatest magnitude has the bits m, and 1 / scale.
+K_INLINE float T(scale_of)(int32_t m, int32_t row, k_scaling scaling, float *inverse) {
+  if (m < 0x0da24260) {  // below 1e-30: nothing to see, and 1 / scale stays finite
+    *inverse = 0;
+    return 0;
+  }
+  if (scaling == K_SCALING_POWER_OF_TWO) {
+    // floor(log2(row / m)): the difference of the bit patterns, shifted down
+    int e = (row - m) >> 23;
+    if (e > 24) e = 24;
+    const float top = T(from_bits)(row);
+    *inverse = 127.f / top * T(from_bits)((127 + e) << 23);
+    return top / 127.f * T(from_bits)((127 - e) << 23);
+  }
+  const float scale = T(from_bits)(scaling == K_SCALING_ROW ? row : m) / 127.f;
+  *inverse = 1.f / scale;
+  return scale;
+}
+
+static void T(quantize_row)(const k_quant_rows *to, int form, int r, const float *x, int inputs,
+                            const float *norm, float epsilon, k_scaling scaling) {
+  const int whole = inputs / 32;
+  const VF inverse = v_set(norm ? T(inverse_rms)(x, inputs, epsilon) : 1.f);
+  float tail[32], tail_norm[32];
+  for (int i = 0; i < 32; i++) {
+    const bool in = whole * 32 + i < inputs;
+    tail[i] = in ? x[whole * 32 + i] : 0;
+    tail_norm[i] = in && norm ? norm[whole * 32 + i] : 0;
+  }
+  int32_t row = 0;
+  if (scaling == K_SCALING_POWER_OF_TWO || scaling == K_SCALING_ROW) {
+    VI m = v_zero();
+    for (int g = 0; g < to->groups; g++) {
+      const T(values) y = T(take)(g < whole ? x + g * 32 : tail,
+                                  !norm ? 0 : g < whole ? norm + g * 32 : tail_norm, inverse);
+      m = T(magnitudes)(&y, m);
+    }
+    row = v_reduce_max(m);
+  }
+  int8_t *q = to->q + (size_t)r * to->stride;
+  float *scales = to->scale + (size_t)r * to->group_stride;
+  int32_t *start = to->start + (size_t)r * 2 * to->group_stride;
+  float *terms = (float *)start;
+  const int offset = form_offset(form);
+  const bool minimum = form_minimum(form), halves = form_halves(form);
+  for (int g = 0; g < to->groups; g++) {
+    const T(values) y = T(take)(g < whole ? x + g * 32 : tail,
+                                !norm ? 0 : g < whole ? norm + g * 32 : tail_norm, inverse);
+    float up;
+    const float scale =
+      T(scale_of)(v_reduce_max(T(magnitudes)(&y, v_zero())), row, scaling, &up);
+    int32_t sum[2];
+    UNROLL for (int half = 0; half < 2; half++) {
+      VI i[T(PER16)];
+      UNROLL for (int j = 0; j < T(PER16); j++)
+        i[j] = v_round(v_mul(y.v[half * T(PER16) + j], v_set(up)));
+      sum[half] = v_store16(q + g * 32 + half * 16, i);
+    }
+    scales[g] = scale;
+    if (minimum) {
+      if (halves) {
+        terms[g] = scale * (float)sum[0], terms[to->group_stride + g] = scale * (float)sum[1];
+      } else {
+        terms[g] = scale * (float)(sum[0] + sum[1]);
+      }
+    } else if (halves) {
+      start[g] = -sum[0] * (1 << offset), start[to->group_stride + g] = -sum[1] * (1 << offset);
+    } else {
+      start[g] = -(sum[0] + sum[1]) * (1 << offset);
+    }
+  }
+}

@@ -1,0 +1,143 @@
+// Quantised products, scalar: the reference of the others, with the same integers and the same
+// f32 operations in the same order.
+#include <math.h>
+#include <string.h>
+
+#include "quant_pack.h"
+
+#pragma STDC FP_CONTRACT OFF
+
+K_INLINE void scalar_group(const int F, const k_quant_tile *t, int g, const uint8_t *head,
+                           const uint8_t *w, int o) {
+  const int8_t *a = t->q + (size_t)g * K_GROUP;
+  const size_t gs = t->group_stride;
+  int32_t sum[2] = {0, 0};
+  for (int k = 0; k < K_GROUP; k++) {
+    int q = panel_integer(F, w, o, k);
+    if (form_table(F)) q = k_quant_table[q] + 128;
+    sum[form_halves(F) ? k / 16 : 0] += q * a[k];
+  }
+  if (form_offset(F) >= 0) {
+    sum[0] += t->start[g];
+    if (form_halves(F)) sum[1] += t->start[gs + (size_t)g];
+  }
+  k_group s = {0};
+  k_panel_scales(F, head, w, g & 7, o, &s);
+  float d[2] = {0, 0}, m[2] = {0, 0};
+  const float top = k_half_to_float(s.d), low = k_half_to_float(s.m);
+  for (int h = 0; h < 2; h++) {
+    switch (form_scale(F)) {
+    case K_SCALE_F16: case K_SCALE_F16M: d[h] = top, m[h] = low; break;
+    case K_SCALE_F32: case K_SCALE_F32M: d[h] = s.df, m[h] = s.mf; break;
+    case K_SCALE_K: d[h] = top * (float)s.s[0], m[h] = low * (float)s.n[0]; break;
+    case K_SCALE_K16: d[h] = top * (float)s.s[h], m[h] = low * (float)s.n[h]; break;
+    case K_SCALE_S16: d[h] = top * (float)(int8_t)s.s[h]; break;
+    default: d[h] = top * (float)(int8_t)s.s[0]; break;
+    }
+  }
+  float f = t->c[o];
+  const float scale = t->scale[g];
+  if (form_halves(F)) {
+    f = fmaf(fmaf((float)sum[1], d[1], (float)sum[0] * d[0]), scale, f);
+  } else {
+    f = fmaf((float)sum[0], d[0] * scale, f);
+  }
+  if (form_minimum(F)) {
+    const bool minus = form_scale(F) == K_SCALE_K || form_scale(F) == K_SCALE_K16;
+    f = fmaf(minus ? -t->terms[g] : t->terms[g], m[0], f);
+    if (form_halves(F)) f = fmaf(-t->terms[gs + (size_t)g], m[1], f);
+  }
+  t->c[o] = f;
+}
+
+K_INLINE void scalar_tile(const int F, const k_quant_tile *t) {
+  if (t->first) memset(t->c, 0, K_PANEL * sizeof(float));
+  for (int g = 0; g < t->groups; g++) {
+    const uint8_t *head, *w = panel_group(F, t->w, g, &head);
+    for (int o = 0; o < K_PANEL; o++) scalar_group(F, t, g, head, w, o);
+  }
+}
+
+static float inverse_rms(const float *x, int inputs, float epsilon) {
+  float sums[32] = {0};
+  for (int k = 0; k < inputs; k++) sums[k % 32] = fmaf(x[k], x[k], sums[k % 32]);
+  for (int n = 16; n; n /= 2)
+    for (int i = 0; i < n; i++) sums[i] += sums[i + n];
+  return 1.f / sqrtf(sums[0] / (float)inputs + epsilon);
+}
+static int32_t bits_of(float f) {
+  int32_t i;
+  memcpy(&i, &f, 4);
+  return i & 0x7fffffff;
+}
+static float float_of(int32_t i) {
+  float f;
+  memcpy(&f, &i, 4);
+  return f;
+}
+static float scale_of(int32_t m, int32_t row, k_scaling scaling, float *up) {
+  *up = 0;
+  if (m < 0x0da24260) return 0;  // below 1e-30
+  if (scaling == K_SCALING_POWER_OF_TWO) {
+    int e = (row - m) >> 23;
+    if (e > 24) e = 24;
+    *up = 127.f / float_of(row) * float_of((127 + e) << 23);
+    return float_of(row) / 127.f * float_of((127 - e) << 23);
+  }
+  const float scale = float_of(scaling == K_SCALING_ROW ? row : m) / 127.f;
+  *up = 1.f / scale;
+  return scale;
+}
+
+static float value_at(const float *x, int k, int inputs, const float *norm, float inverse) {
+  return k >= inputs ? 0 : norm ? x[k] * inverse * norm[k] : x[k];
+}
+
+static void quantize_row_scalar(const k_quant_rows *to, int form, int r, const float *x,
+                                int inputs, const float *norm, float epsilon, k_scaling scaling) {
+  const float inverse = norm ? inverse_rms(x, inputs, epsilon) : 1.f;
+  int32_t row = 0;
+  for (int k = 0; k < inputs; k++) {
+    const int32_t m = bits_of(value_at(x, k, inputs, norm, inverse));
+    row = m > row ? m : row;
+  }
+  int8_t *q = to->q + (size_t)r * to->stride;
+  const int offset = form_offset(form);
+  for (int g = 0; g < to->groups; g++) {
+    int32_t m = 0, sum[2] = {0, 0};
+    float y[32], up;
+    for (int i = 0; i < 32; i++) {
+      y[i] = value_at(x, g * 32 + i, inputs, norm, inverse);
+      m = bits_of(y[i]) > m ? bits_of(y[i]) : m;
+    }
+    const float scale = scale_of(m, row, scaling, &up);
+    for (int i = 0; i < 32; i++) {
+      const float v = y[i] * up;
+      q[g * 32 + i] = (int8_t)(v >= -127.5f && v <= 127.5f ? lrintf(v) : -128);
+      sum[i / 16] += q[g * 32 + i];
+    }
+    to->scale[(size_t)r * to->group_stride + (size_t)g] = scale;
+    const int halves = form_halves(form) ? 2 : 1;
+    for (int h = 0; h < halves; h++) {
+      const size_t at = ((size_t)r * 2 + (size_t)h) * to->group_stride + (size_t)g;
+      const int32_t s = halves == 2 ? sum[h] : sum[0] + sum[1];
+      if (form_minimum(form)) {
+        ((float *)to->start)[at] = scale * (float)s;
+      } else {
+        to->start[at] = -s * (1 << offset);
+      }
+    }
+  }
+}
+
+#define K_TILE(F) static void tile_##F(const k_quant_tile *t) { scalar_tile(F, t); }
+K_TILE(0) K_TILE(1) K_TILE(2) K_TILE(3) K_TILE(4) K_TILE(5) K_TILE(6) K_TILE(7)
+K_TILE(8) K_TILE(9) K_TILE(10) K_TILE(11) K_TILE(12) K_TILE(13) K_TILE(14) K_TILE(15)
+
+const k_quant_kernels k_quant_scalar = {
+  .rows = 1,
+  .tiles = {{0, tile_0}, {0, tile_1}, {0, tile_2}, {0, tile_3}, {0, tile_4}, {0, tile_5},
+            {0, tile_6}, {0, tile_7}, {0, tile_8}, {0, tile_9}, {0, tile_10}, {0, tile_11},
+            {0, tile_12}, {0, tile_13}, {0, tile_14}, {0, tile_15}},
+  .quantize_row = quantize_row_scalar,
+};
