@@ -19,4 +19,4 @@ typedef struct k_linear {
   void *prepared;       // ops->prepared_bytes(inputs, rows) bytes of step memory
 } k_linear;
 
-void k_linear_run(k_pool *pool, const k_linear *job);
+void k_linear_run(k_pool *pool, k_isa isa, const k_linear *job);
