@@ -1,0 +1,160 @@
+package import AutoGLMCompute
+
+/// A loaded language model, whatever its architecture and device: tokens in, logits out.
+///
+/// One thread uses it, the engine's.
+package protocol CausalLM: AnyObject {
+    var info: ModelInfo { get }
+
+    /// Makes room for keys and values; what was in an earlier cache is lost.
+    /// - Parameter blocks: KV blocks of ``ModelInfo/blockTokens`` tokens each.
+    func allocateCache(blocks: Int) throws(BackendError)
+
+    /// Runs one step: computes every row of `batch`, writes its keys and values into the cache,
+    /// and gives the logits of the rows in `batch.outputRows`.
+    /// - Parameter logits: `[outputRows, vocabulary]`, row-major; filled on return.
+    /// - Precondition: ``allocateCache(blocks:)`` has succeeded.
+    func logits(_ batch: borrowing StepBatch, into logits: UnsafeMutableBufferPointer<Float>)
+        throws(BackendError)
+
+    /// Copies whole KV blocks inside the cache, all layers.
+    func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError)
+}
+
+/// What an engine and its users need to know about a model.
+package struct ModelInfo: Sendable {
+    package var architecture: String
+    /// The last part of its path, or what GGUF metadata call it.
+    package var name: String
+    package var layers: Int
+    package var hidden: Int
+    package var heads: Int
+    package var kvHeads: Int
+    package var headDim: Int
+    /// Rows of the output projection, padding included: the width of the logits.
+    package var vocabulary: Int
+    /// Tokens of prompt and answer together.
+    package var contextLength: Int
+    /// Ascending.
+    package var stopTokens: [Int]
+    package var beginToken: Int?
+    package var sampling: SamplingDefaults
+    package var parameterCount: Int
+    /// Bytes of weights in memory, biases and norms aside.
+    package var weightBytes: Int
+    package var blockTokens: Int
+    package var cacheFormat: CacheFormat
+    package var warnings: [String]
+
+    init(_ config: ModelConfig, _ options: LoadOptions, parameters: Int, weightBytes: Int) {
+        architecture = config.architecture
+        name = config.name
+        layers = config.layers
+        hidden = config.hidden
+        heads = config.heads
+        kvHeads = config.kvHeads
+        headDim = config.headDim
+        vocabulary = config.vocabulary
+        contextLength = config.contextLength
+        stopTokens = config.stopTokens
+        beginToken = config.beginToken
+        sampling = config.sampling
+        parameterCount = parameters
+        self.weightBytes = weightBytes
+        blockTokens = options.blockTokens
+        cacheFormat = options.cacheFormat
+        warnings = config.warnings
+    }
+
+    /// - Parameters: nil takes what the model was loaded with.
+    package func cacheLayout(
+        blocks: Int, blockTokens: Int? = nil, format: CacheFormat? = nil
+    ) -> CacheLayout {
+        CacheLayout(
+            layers: layers, kvHeads: kvHeads, headDim: headDim,
+            blockTokens: blockTokens ?? self.blockTokens, blocks: blocks,
+            format: format ?? cacheFormat)
+    }
+
+    /// Bytes of keys and values of one token, all layers.
+    package var bytesPerToken: Int { cacheLayout(blocks: 1).bytesPerToken }
+}
+
+package struct LoadOptions: Sendable {
+    /// The form weight matrices are kept in; nil keeps what the file has.
+    package var weightFormat: WeightFormat?
+    /// The form of the output projection; nil takes `weightFormat`, but int8 in place of int4.
+    package var headFormat: WeightFormat?
+    package var cacheFormat: CacheFormat = .bf16
+    package var blockTokens = 16
+    /// Overrides the context length of the model.
+    package var contextLength: Int?
+    /// Another configuration in the same directory.
+    package var configurationFile = "config.json"
+    /// Called on the loading thread after every weight matrix.
+    package var progress: (@Sendable (LoadProgress) -> Void)?
+    package init() {}
+}
+
+package struct LoadProgress: Sendable {
+    /// Of the checkpoint's bytes.
+    package var bytesRead: Int
+    package var bytesTotal: Int
+    /// The tensor just loaded.
+    package var tensor: String
+}
+
+/// The layers of one architecture, on one backend.
+protocol Network<B> {
+    associatedtype B: Backend
+    /// The final norm and the output projection.
+    var norm: B.Norm { get }
+    var head: B.Matrix { get }
+    /// - Returns: `[rows, hidden]`, before the final norm.
+    func forward(_ context: ForwardContext<B>, _ batch: borrowing StepBatch) -> B.Activations
+}
+
+/// What every layer needs in a step.
+struct ForwardContext<B: Backend> {
+    let backend: B
+    let cache: B.Cache
+}
+
+/// A network with its device and its cache.
+final class LoadedModel<B: Backend>: CausalLM {
+    let info: ModelInfo
+    private let backend: B
+    private let network: any Network<B>
+    private var context: ForwardContext<B>?
+
+    init(_ info: ModelInfo, _ network: any Network<B>, _ backend: B) {
+        self.info = info
+        self.network = network
+        self.backend = backend
+    }
+
+    func allocateCache(blocks: Int) throws(BackendError) {
+        precondition(blocks > 0, "a cache needs blocks")
+        context = nil
+        context = ForwardContext(
+            backend: backend, cache: try backend.cache(info.cacheLayout(blocks: blocks)))
+    }
+
+    func logits(
+        _ batch: borrowing StepBatch, into logits: UnsafeMutableBufferPointer<Float>
+    ) throws(BackendError) {
+        guard let context else { preconditionFailure("a step before its cache was allocated") }
+        precondition(
+            logits.count >= batch.outputRows.count * info.vocabulary,
+            "logits do not fit the buffer")
+        backend.begin(batch)
+        let x = network.forward(context, batch)
+        try unsafe backend.readLogits(
+            x, norm: network.norm, head: network.head, batch, into: logits)
+    }
+
+    func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError) {
+        guard let context else { preconditionFailure("a copy before its cache was allocated") }
+        try backend.copyBlocks(pairs, context.cache)
+    }
+}

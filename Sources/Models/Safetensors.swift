@@ -1,0 +1,287 @@
+import AutoGLMCompute
+import FoundationEssentials
+
+/// Reads the headers of safetensors files; single ones and those split by an index.
+///
+/// A header is taken only when it describes its file exactly: every byte of data belongs to one
+/// tensor, no more and no less, and every size follows from a shape and a type. What is left to
+/// go wrong after that is the disk.
+/// - SeeAlso: huggingface/safetensors, format description in its README.
+package enum Safetensors {
+    private static let headerLimit = 100_000_000
+    private static let dimensionsLimit = 16
+
+    /// The tensors of a directory: of the shards its index names, or of all its files.
+    package static func tensors(inDirectory directory: String)
+        throws(CheckpointError) -> [CheckpointTensor]
+    {
+        let index = directory + "/model.safetensors.index.json"
+        if FileManager.default.fileExists(atPath: index) {
+            return try tensors(index: index, directory: directory)
+        }
+        var names: [String]
+        do {
+            names = try FileManager.default.contentsOfDirectory(atPath: directory)
+        } catch {
+            throw .unreadable(file: directory, reason: "cannot be listed")
+        }
+        names = names.filter { $0.hasSuffix(".safetensors") }.sorted()
+        // A single file wins over others beside it, such as adapters or a consolidated copy.
+        if names.contains("model.safetensors") { names = ["model.safetensors"] }
+        guard !names.isEmpty else {
+            throw .notFound(
+                path: directory, remedy: "expected model.safetensors or its shards in it")
+        }
+        var tensors: [CheckpointTensor] = []
+        for name in names {
+            let file = try CheckpointFile(path: directory + "/" + name)
+            tensors.append(contentsOf: try self.tensors(of: file))
+        }
+        return tensors
+    }
+
+    private static func tensors(index: String, directory: String)
+        throws(CheckpointError) -> [CheckpointTensor]
+    {
+        let file = try CheckpointFile(path: index)
+        let bytes = try file.bytes(at: 0, count: file.byteCount, limit: headerLimit)
+        let json: JSONValue
+        do { json = try JSONScanner.parse(bytes) } catch {
+            throw .malformed(
+                file: index, offset: error.offset, field: "JSON", reason: error.reason)
+        }
+        guard case .object(let root) = json, case .object(let map)? = root["weight_map"] else {
+            throw .malformed(
+                file: index, offset: nil, field: "weight_map", reason: "no such object")
+        }
+        var shards: [String: Set<String>] = [:]
+        for (tensor, value) in map {
+            // A shard lies beside its index: a path must not lead the reader elsewhere.
+            guard case .string(let shard) = value, shard.hasSuffix(".safetensors"),
+                !shard.contains("/"), !shard.contains("\0")
+            else {
+                throw .malformed(
+                    file: index, offset: nil, field: "weight_map of \(excerpt(tensor))",
+                    reason: "not the name of a safetensors file in this directory")
+            }
+            shards[shard, default: []].insert(tensor)
+        }
+        var tensors: [CheckpointTensor] = []
+        for (shard, wanted) in shards.sorted(by: { $0.key < $1.key }) {
+            let found = try self.tensors(of: CheckpointFile(path: directory + "/" + shard))
+                .filter { wanted.contains($0.name) }
+            if found.count != wanted.count {
+                let missing = wanted.subtracting(found.map(\.name)).min() ?? ""
+                throw .missingTensor(
+                    name: missing, checkpoint: directory + "/" + shard,
+                    remedy: "the index says it is there; download the file again")
+            }
+            tensors.append(contentsOf: found)
+        }
+        return tensors
+    }
+
+    /// Reads and validates the header of one file.
+    package static func tensors(of file: CheckpointFile)
+        throws(CheckpointError) -> [CheckpointTensor]
+    {
+        guard file.byteCount >= 8 else {
+            throw .malformed(
+                file: file.path, offset: 0, field: "header length",
+                reason: "the file has only \(file.byteCount) bytes")
+        }
+        let length = try file.bytes(at: 0, count: 8).reversed()
+            .reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        guard length <= UInt64(headerLimit), length <= UInt64(file.byteCount - 8) else {
+            throw .malformed(
+                file: file.path, offset: 0, field: "header length",
+                reason: "\(length) bytes; the file has \(file.byteCount), the limit is \(headerLimit)")
+        }
+        let header = try file.bytes(at: 8, count: Int(length))
+        var entries: [Entry]
+        do {
+            entries = try parse(header)
+        } catch {
+            throw .malformed(
+                file: file.path, offset: 8 + error.offset, field: "header", reason: error.reason)
+        }
+        return try validate(&entries, in: file, dataStart: 8 + Int(length))
+    }
+
+    private struct Entry {
+        var name: String
+        var type: DataType?
+        var shape: [Int]?
+        var begin = 0
+        var end = -1
+    }
+
+    private static func parse(_ header: [UInt8]) throws(JSONFailure) -> [Entry] {
+        var scanner = JSONScanner(header, acceptsNonFinite: false)
+        var entries: [Entry] = []
+        var names: Set<String> = []
+        try scanner.expect("{")
+        if !scanner.take("}") {
+            repeat {
+                let name = try scanner.string()
+                guard names.insert(name).inserted else {
+                    throw scanner.failure("\(excerpt(name)) is there twice")
+                }
+                try scanner.expect(":")
+                if name == "__metadata__" {
+                    try skipMetadata(&scanner)
+                } else {
+                    entries.append(try entry(name, &scanner))
+                }
+            } while scanner.take(",")
+            try scanner.expect("}")
+        }
+        try scanner.finish()
+        return entries
+    }
+
+    private static func skipMetadata(_ scanner: inout JSONScanner) throws(JSONFailure) {
+        try scanner.expect("{")
+        if scanner.take("}") { return }
+        repeat {
+            _ = try scanner.string()
+            try scanner.expect(":")
+            _ = try scanner.string()
+        } while scanner.take(",")
+        try scanner.expect("}")
+    }
+
+    private static func entry(_ name: String, _ scanner: inout JSONScanner)
+        throws(JSONFailure) -> Entry
+    {
+        var entry = Entry(name: name)
+        try scanner.expect("{")
+        repeat {
+            let key = try scanner.string()
+            try scanner.expect(":")
+            switch key {
+            case "dtype":
+                let type = try scanner.string()
+                guard let known = DataType(rawValue: type) else {
+                    throw scanner.failure("type \(excerpt(type)) of \(excerpt(name)) is unknown")
+                }
+                entry.type = known
+            case "shape": entry.shape = try counts(&scanner, limit: dimensionsLimit)
+            case "data_offsets":
+                let offsets = try counts(&scanner, limit: 2)
+                guard offsets.count == 2, offsets[0] <= offsets[1] else {
+                    throw scanner.failure(
+                        "data_offsets of \(excerpt(name)) are not a start and an end after it")
+                }
+                (entry.begin, entry.end) = (offsets[0], offsets[1])
+            default: _ = try scanner.value()
+            }
+        } while scanner.take(",")
+        try scanner.expect("}")
+        guard entry.type != nil, entry.shape != nil, entry.end >= 0 else {
+            throw scanner.failure("\(excerpt(name)) lacks dtype, shape or data_offsets")
+        }
+        return entry
+    }
+
+    private static func counts(_ scanner: inout JSONScanner, limit: Int)
+        throws(JSONFailure) -> [Int]
+    {
+        var counts: [Int] = []
+        try scanner.expect("[")
+        if scanner.take("]") { return counts }
+        repeat {
+            guard counts.count < limit else { throw scanner.failure("more than \(limit) numbers") }
+            counts.append(try scanner.count())
+        } while scanner.take(",")
+        try scanner.expect("]")
+        return counts
+    }
+
+    /// Checks that the tensors cover the data exactly: no hole, no overlap, nothing left over.
+    private static func validate(
+        _ entries: inout [Entry], in file: CheckpointFile, dataStart: Int
+    ) throws(CheckpointError) -> [CheckpointTensor] {
+        entries.sort { ($0.begin, $0.end) < ($1.begin, $1.end) }
+        let dataBytes = file.byteCount - dataStart
+        var tensors: [CheckpointTensor] = []
+        tensors.reserveCapacity(entries.count)
+        var end = 0
+        for entry in entries {
+            guard let type = entry.type, let shape = entry.shape else { continue }
+            func refuse(_ field: String, _ reason: String) -> CheckpointError {
+                let (start, overflow) = dataStart.addingReportingOverflow(entry.begin)
+                return .malformed(
+                    file: file.path, offset: overflow ? nil : start,
+                    field: "\(field) of tensor \(excerpt(entry.name))", reason: reason)
+            }
+            guard entry.begin == end else {
+                throw refuse("data_offsets", "starts at \(entry.begin), the one before ends at \(end)")
+            }
+            guard entry.end <= dataBytes else {
+                throw refuse("data_offsets", "ends at \(entry.end) of \(dataBytes) bytes of data")
+            }
+            guard let bytes = type.bytes(of: shape) else {
+                throw refuse("shape", "\(excerpt("\(shape)")) has more bytes than can be counted")
+            }
+            guard bytes == entry.end - entry.begin else {
+                throw refuse(
+                    "shape", "\(excerpt("\(shape)")) needs \(bytes) bytes, "
+                        + "data_offsets give \(entry.end - entry.begin)")
+            }
+            tensors.append(CheckpointTensor(
+                name: entry.name, type: type.elements, shape: shape, file: file,
+                offset: dataStart + entry.begin, byteCount: bytes))
+            end = entry.end
+        }
+        guard end == dataBytes else {
+            throw .malformed(
+                file: file.path, offset: dataStart + end, field: "data",
+                reason: "\(dataBytes - end) bytes that belong to no tensor")
+        }
+        return tensors
+    }
+}
+
+/// The types a safetensors file may name.
+private enum DataType: String {
+    case bool = "BOOL", u8 = "U8", i8 = "I8", u16 = "U16", i16 = "I16", u32 = "U32", i32 = "I32"
+    case u64 = "U64", i64 = "I64", f16 = "F16", bf16 = "BF16", f32 = "F32", f64 = "F64"
+    case c64 = "C64", f4 = "F4", f6e2m3 = "F6_E2M3", f6e3m2 = "F6_E3M2"
+    case f8e5m2 = "F8_E5M2", f8e4m3 = "F8_E4M3", f8e8m0 = "F8_E8M0"
+
+    var bits: Int {
+        switch self {
+        case .f4: 4
+        case .f6e2m3, .f6e3m2: 6
+        case .bool, .u8, .i8, .f8e5m2, .f8e4m3, .f8e8m0: 8
+        case .u16, .i16, .f16, .bf16: 16
+        case .u32, .i32, .f32: 32
+        case .u64, .i64, .f64, .c64: 64
+        }
+    }
+
+    var elements: ElementType {
+        switch self {
+        case .f32: .stored(.f32)
+        case .f16: .stored(.f16)
+        case .bf16: .stored(.bf16)
+        case .i8, .i16, .i32, .i64: .integer(bits: bits, signed: true)
+        case .u8, .u16, .u32, .u64: .integer(bits: bits, signed: false)
+        default: .other(rawValue)
+        }
+    }
+
+    /// nil where the product overflows or is not a whole number of bytes. A zero dimension does
+    /// not excuse an overflow of the others, as in the reference.
+    func bytes(of shape: [Int]) -> Int? {
+        var total = bits
+        for dimension in shape {
+            let (product, overflow) = total.multipliedReportingOverflow(by: max(dimension, 1))
+            if overflow { return nil }
+            total = product
+        }
+        if shape.contains(0) { return 0 }
+        return total % 8 == 0 ? total / 8 : nil
+    }
+}
