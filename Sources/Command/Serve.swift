@@ -1,0 +1,110 @@
+import ArgumentParser
+import AutoGLMEngine
+import AutoGLMObservability
+import AutoGLMServer
+import Foundation
+import Logging
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serve a model over HTTP (OpenAI's API).")
+
+    @OptionGroup(title: "Model") var model: ModelFlags
+    @OptionGroup(title: "Capacity") var capacity: CapacityFlags
+
+    @Option(help: "Address to listen on.")
+    var host: String = "127.0.0.1"
+
+    @Option(name: .shortAndLong, help: "Port to listen on; 0 takes a free one.")
+    var port: Int = 8000
+
+    @Option(help: "The model's name in the API; repeat it for further names.")
+    var servedModelName: [String] = []
+
+    @Option(help: "A key that clients must send; repeat it for several.")
+    var apiKey: [String] = []
+
+    @Option(help: ArgumentHelp("File with one key per line.", valueName: "file"))
+    var apiKeyFile: String?
+
+    @Flag(help: "Listen to the network without keys.")
+    var insecure = false
+
+    @Option(help: "A further name under which clients reach this server; repeat it for several.")
+    var allowedHost: [String] = []
+
+    @Option(help: "Requests that may wait.")
+    var queueLimit: Int = 256
+
+    @Option(help: "Seconds a request may wait before it is refused.")
+    var queueTimeout: Int = 30
+
+    @Option(help: "Seconds that running answers have to finish after SIGTERM.")
+    var drainTimeout: Int = 30
+
+    @Option(help: "Log lines as json or human text. Default: human on a terminal.")
+    var logFormat: LineLogHandler.Format?
+
+    @Option(help: "Log level: debug, info, warning or error.")
+    var logLevel: Logger.Level = .info
+
+    func validate() throws {
+        try check("--port", port, 0...65535)
+        try check("--queue-limit", queueLimit, 1...100_000)
+        try check("--queue-timeout", queueTimeout, 1...86_400)
+        try check("--drain-timeout", drainTimeout, 0...86_400)
+    }
+
+    func run() async throws {
+        let format = logFormat ?? (Terminal.isErrorInteractive ? .human : .json)
+        var logger = Logger(label: "autoglm") { LineLogHandler(label: $0, format: format) }
+        logger.logLevel = logLevel
+
+        var options = ServerOptions()
+        options.host = host
+        options.port = port
+        options.keys = try keys()
+        options.isInsecure = insecure
+        options.allowedHosts = allowedHost
+        options.modelAliases = Array(servedModelName.dropFirst())
+        options.drainTimeout = .seconds(drainTimeout)
+        options.version = buildVersion
+        options.logger = logger
+        // Before minutes of loading, not after.
+        try options.validate()
+
+        let metrics = ServerMetrics(version: buildVersion)
+        let loaded = try loadModel(model, capacity) { engine in
+            engine.queueRequests = queueLimit
+            engine.queueTimeout = .seconds(queueTimeout)
+            if let name = servedModelName.first { engine.name = name }
+            engine.onStep = { metrics.record($0) }
+        }
+        for warning in loaded.info.warnings { logger.warning("\(warning)") }
+        let address = host.contains(":") ? "[\(host)]" : host
+        options.onListening = { port in
+            logger.info(
+                "serving",
+                metadata: [
+                    "model": "\(loaded.name)", "url": "http://\(address):\(port)/v1",
+                    "context": "\(loaded.contextMax)",
+                ])
+        }
+        try await serve(model: loaded, options: options, metrics: metrics)
+    }
+
+    private func keys() throws -> [String] {
+        guard let apiKeyFile else { return apiKey }
+        guard let data = FileManager.default.contents(atPath: apiKeyFile),
+            let text = String(data: data, encoding: .utf8)
+        else { throw CommandError("cannot read --api-key-file \(apiKeyFile)") }
+        let lines = text.split(whereSeparator: \.isNewline)
+            .map { $0.trimmingCharacters(in: .whitespaces) }
+            .filter { !$0.isEmpty && !$0.hasPrefix("#") }
+        guard !lines.isEmpty else { throw CommandError("\(apiKeyFile) holds no key") }
+        return apiKey + lines
+    }
+}
+
+extension LineLogHandler.Format: ExpressibleByArgument {}
+extension Logger.Level: @retroactive ExpressibleByArgument {}

@@ -1,0 +1,123 @@
+import ArgumentParser
+import AutoGLMCompute
+import AutoGLMModels
+import AutoGLMText
+import Foundation
+
+struct Show: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what a model is and what it needs, without loading it.")
+
+    @OptionGroup(title: "Model") var model: ModelFlags
+
+    @Option(help: "Tokens of prompt and answer per conversation. Default: the model's context.")
+    var context: Int?
+
+    @Option(help: "Conversations at the same time.")
+    var concurrency: Int = 1
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func validate() throws {
+        try check("--context", context, 1...(1 << 30))
+        try check("--concurrency", concurrency, 1...(1 << 20))
+    }
+
+    func run() throws {
+        let path = try model.path()
+        var options = LoadOptions()
+        options.weightFormat = model.quantization
+        options.cacheFormat = model.computeOptions.cacheFormat
+        let inspection = try ModelInspection(path, options: options)
+        let facts = facts(inspection)
+        if json {
+            var members = JSONValue.object([:]).objectValue ?? [:]
+            for fact in facts { members[fact.key] = fact.value }
+            print(JSONValue.object(members).serialized(.init(ensureASCII: false, indent: 2)))
+            return
+        }
+        let width = facts.map(\.label.count).max() ?? 0
+        for fact in facts {
+            let padding = String(repeating: " ", count: width - fact.label.count)
+            print("\(fact.label)\(padding)  \(fact.text)")
+        }
+        for warning in inspection.info.warnings { printError("warning: \(warning)") }
+    }
+
+    private struct Fact {
+        var key: String
+        var label: String
+        var value: JSONValue
+        var text: String
+
+        init(_ key: String, _ label: String, _ value: JSONValue, _ text: String? = nil) {
+            self.key = key
+            self.label = label
+            self.value = value
+            self.text = text ?? value.stringValue ?? value.serialized()
+        }
+
+        static func bytes(_ key: String, _ label: String, _ bytes: Int) -> Fact {
+            Fact(key, label, .int(Int64(bytes)), formatBytes(bytes))
+        }
+    }
+
+    private func facts(_ inspection: ModelInspection) -> [Fact] {
+        let info = inspection.info
+        let tokens = context ?? info.contextLength
+        let parameters = Double(info.parameterCount)
+        let size = parameters >= 1e9
+            ? "\(decimal(parameters / 1e9, 2)) billion" : "\(decimal(parameters / 1e6, 2)) million"
+        let types = inspection.storedTypes
+            .map { "\($0.type) \(formatBytes($0.bytes))" }.joined(separator: ", ")
+        var facts: [Fact] = [
+            Fact("name", "name", .string(info.name)),
+            Fact("architecture", "architecture", .string(info.architecture)),
+            Fact("parameters", "parameters", .int(Int64(info.parameterCount)), size),
+            Fact("layers", "layers", .int(Int64(info.layers))),
+            Fact("hidden", "hidden size", .int(Int64(info.hidden))),
+            Fact(
+                "heads", "heads", .int(Int64(info.heads)),
+                "\(info.heads) of \(info.headDim), \(info.kvHeads) for keys and values"),
+            Fact("vocabulary", "vocabulary", .int(Int64(info.vocabulary))),
+            Fact("context", "context", .int(Int64(info.contextLength)),
+                "\(info.contextLength) tokens"),
+            Fact(
+                "stop_tokens", "stop tokens",
+                .array(info.stopTokens.map { .int(Int64($0)) })),
+            Fact("files", "files", .int(Int64(inspection.files.count))),
+            .bytes("stored_bytes", "on disk", inspection.storedBytes),
+            Fact("stored_types", "stored as", .string(types)),
+            .bytes("weight_bytes", "weights in memory", info.weightBytes),
+            .bytes("kv_bytes_per_token", "KV per token", info.bytesPerToken),
+        ]
+        if let memory = inspection.memory(context: tokens, concurrency: concurrency) {
+            let label = "memory for \(concurrency) × \(tokens) tokens"
+            facts.append(.bytes("memory_bytes", label, memory))
+            if let available = availableMemory() {
+                facts.append(.bytes("memory_available_bytes", "memory available", available))
+                if memory > available {
+                    facts.append(
+                        Fact(
+                            "fits", "fits", false,
+                            "no: use --quantization, a shorter --context or fewer conversations"))
+                } else {
+                    facts.append(Fact("fits", "fits", true, "yes"))
+                }
+            }
+        }
+        return facts
+    }
+}
+
+/// What the kernel says can be taken without swapping.
+func availableMemory() -> Int? {
+    guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else {
+        return nil
+    }
+    for line in text.split(separator: "\n") where line.hasPrefix("MemAvailable:") {
+        return line.split(separator: " ").compactMap { Int($0) }.first.map { $0 * 1024 }
+    }
+    return nil
+}
