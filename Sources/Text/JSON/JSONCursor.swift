@@ -237,7 +237,7 @@ struct JSONCursor {
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         guard let value = Double(text) else { throw error(.invalidNumber, at: start) }
         guard value.isFinite else { throw error(.numberOutOfRange, at: start) }
-        return .double(value)
+        return isInteger ? .bigInt(text) : .double(value)
     }
 
     private func integer(_ digits: Range<Int>, negative: Bool) -> Int64? {

@@ -3,11 +3,13 @@ package import OrderedCollections
 /// A JSON document as a value; objects keep the order in which their keys were written.
 ///
 /// Chat templates, tool schemas and tokenizer files all pass through this type, because key
-/// order is visible in what they print. Integers outside `Int64` become `double`.
+/// order is visible in what they print.
 package enum JSONValue: Sendable, Hashable {
     case null
     case bool(Bool)
     case int(Int64)
+    /// An integer outside `Int64`, as its decimal digits: a prompt must show it as it was written.
+    case bigInt(String)
     case double(Double)
     case string(String)
     case array([JSONValue])
@@ -48,6 +50,7 @@ extension JSONValue {
         switch self {
         case .int(let value): Double(value)
         case .double(let value): value
+        case .bigInt(let digits): Double(digits)
         default: nil
         }
     }
@@ -69,7 +72,7 @@ extension JSONValue {
         switch self {
         case .null: "null"
         case .bool: "boolean"
-        case .int, .double: "number"
+        case .int, .bigInt, .double: "number"
         case .string: "string"
         case .array: "array"
         case .object: "object"

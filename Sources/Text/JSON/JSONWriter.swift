@@ -45,6 +45,7 @@ private struct JSONWriter {
         case .null: output += "null"
         case .bool(let value): output += value ? "true" : "false"
         case .int(let value): output += value.description
+        case .bigInt(let digits): output += digits
         case .double(let value): output += Self.text(of: value)
         case .string(let value): write(string: value)
         case .array(let elements):

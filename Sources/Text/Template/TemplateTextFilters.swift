@@ -1,0 +1,290 @@
+import OrderedCollections
+
+/// Filters over strings.
+extension TemplateInterpreter {
+    func applyText(
+        _ name: TemplateFilter.Name, _ value: TemplateValue, _ given: TemplateCall
+    ) throws(TemplateError) -> TemplateValue {
+        let text = try text(of: value)
+        try spend(bytes: text.count)
+        switch name {
+        case .e, .escape, .forceescape:
+            try given.check([])
+            return .text(try escapeHTML(text))
+        case .safe, .string:
+            try given.check([])
+            return .text(text)
+        case .lower: return .text(try lowercased(text))
+        case .upper: return .text(try uppercased(text))
+        case .capitalize: return .text(try capitalized(text))
+        case .title: return .text(try titled(text))
+        case .trim:
+            try given.check(["chars"])
+            return .text(strip(text, try strippable(given.argument(0, "chars"))))
+        case .replace:
+            try given.check(["old", "new", "count"], required: 2)
+            let old = try self.text(of: given.argument(0, "old") ?? .none)
+            let new = try self.text(of: given.argument(1, "new") ?? .none)
+            var limit = -1
+            if let count = given.argument(2, "count"), !count.isNone { limit = try integer(count) }
+            return .text(try replace(text, old, new, limit))
+        case .indent: return .text(try indent(text, value, given))
+        case .center:
+            try given.check(["width"])
+            let width = try integer(given.argument(0, "width") ?? .int(80))
+            return .text(try pad(text, width, TemplateText(" "), .center))
+        case .format: return try checked(formatFilter(text, given))
+        case .truncate: return .text(try truncate(text, given))
+        case .wordcount: return .int(wordCount(text))
+        case .wordwrap: return .text(try wordWrap(text, given))
+        case .urlencode: return .text(try urlEncode(value, text))
+        default: return .text(try stripTags(text))
+        }
+    }
+
+    func escapeHTML(_ text: TemplateText) throws(TemplateError) -> TemplateText {
+        let entities: [UInt8: String] = [
+            0x26: "&amp;", 0x3C: "&lt;", 0x3E: "&gt;", 0x22: "&#34;", 0x27: "&#39;",
+        ]
+        var result = TemplateText()
+        for (index, byte) in text.bytes.enumerated() {
+            if let entity = entities[byte] {
+                result.append(entity, trusted: text.trusted(at: index))
+            } else {
+                result.append(byte: byte, trusted: text.trusted(at: index))
+            }
+        }
+        try check(stringBytes: result.count)
+        return result
+    }
+
+    private func indent(_ text: TemplateText, _ value: TemplateValue, _ given: TemplateCall)
+        throws(TemplateError) -> TemplateText
+    {
+        try given.check(["width", "first", "blank"])
+        if case .undefined(let undefined) = value { throw undefined.error }
+        guard case .text = value else {
+            throw TemplateError(
+                .type, "unsupported operand type(s) for +=: '\(value.typeName)' and 'str'")
+        }
+        let width = given.argument(0, "width") ?? .int(4)
+        let indentation: TemplateText
+        if case .text(let given) = width {
+            indentation = given
+        } else {
+            let count = max(try integer(width), 0)
+            try check(stringBytes: count)
+            indentation = TemplateText(String(repeating: " ", count: count))
+        }
+        let indentsBlank = given.argument(2, "blank")?.isTrue ?? false
+        var padded = text
+        padded.append("\n")
+        let lines = TemplateMethods.lines(of: padded, keepsEnds: false)
+        var result = TemplateText()
+        if given.argument(1, "first")?.isTrue ?? false { result.append(indentation) }
+        for (index, line) in lines.enumerated() {
+            if index > 0 {
+                result.append("\n")
+                if indentsBlank || !line.isEmpty { result.append(indentation) }
+            }
+            result.append(padded, line)
+            if result.count > limits.stringBytes { break }
+        }
+        try check(stringBytes: result.count)
+        return result
+    }
+
+    private func truncate(_ text: TemplateText, _ given: TemplateCall) throws(TemplateError)
+        -> TemplateText
+    {
+        try given.check(["length", "killwords", "end", "leeway"])
+        let length = try integer(given.argument(0, "length") ?? .int(255))
+        let end = try self.text(of: given.argument(2, "end") ?? .text("..."))
+        var leeway = 5
+        if let given = given.argument(3, "leeway"), !given.isNone { leeway = try integer(given) }
+        let offsets = text.scalarOffsets
+        guard length >= end.scalarCount, leeway >= 0 else {
+            throw TemplateError(.value, "truncate: the length is below that of the ending")
+        }
+        if offsets.count - 1 <= length + leeway { return text }
+        var result = text[0..<offsets[length - end.scalarCount]]
+        if !(given.argument(1, "killwords")?.isTrue ?? false),
+            let space = result.findLast(TemplateText(" "))
+        {
+            result = result[0..<space]
+        }
+        result.append(end)
+        return result
+    }
+
+    private func wordCount(_ text: TemplateText) -> Int {
+        var count = 0
+        var inWord = false
+        for scalar in text.string.unicodeScalars {
+            let isWord = scalar == "_" || scalar.isPythonAlphanumeric
+            if isWord && !inWord { count += 1 }
+            inWord = isWord
+        }
+        return count
+    }
+
+    /// Wraps each line at spaces. Words break after hyphens as `textwrap` does.
+    private func wordWrap(_ text: TemplateText, _ given: TemplateCall) throws(TemplateError)
+        -> TemplateText
+    {
+        try given.check(["width", "break_long_words", "wrapstring", "break_on_hyphens"])
+        let width = max(try integer(given.argument(0, "width") ?? .int(79)), 1)
+        let breaksLong = given.argument(1, "break_long_words")?.isTrue ?? true
+        let breaksHyphens = given.argument(3, "break_on_hyphens")?.isTrue ?? true
+        var separator = TemplateText("\n")
+        if let given = given.argument(2, "wrapstring"), !given.isNone {
+            separator = try self.text(of: given)
+        }
+        var wrapper = TemplateWrapper(width: width, breaksLong: breaksLong)
+        for line in TemplateMethods.lines(of: text, keepsEnds: false) {
+            wrapper.wrap(text[line].string, breaksHyphens: breaksHyphens)
+        }
+        try spend(text.count >> 2)
+        var result = TemplateText()
+        for (index, line) in wrapper.lines.enumerated() {
+            if index > 0 { result.append(separator) }
+            result.append(line, trusted: text.isTrusted)
+        }
+        try check(stringBytes: result.count)
+        return result
+    }
+
+    private func urlEncode(_ value: TemplateValue, _ text: TemplateText) throws(TemplateError)
+        -> TemplateText
+    {
+        func pairs(_ items: [TemplateValue]) throws(TemplateError) -> TemplateText {
+            var result = TemplateText()
+            for (index, item) in items.enumerated() {
+                let parts = try iterate(item)
+                guard parts.count == 2 else {
+                    throw TemplateError(.value, "urlencode needs pairs")
+                }
+                if index > 0 { result.append("&") }
+                result.append(quote(try self.text(of: parts[0]), keeps: ""))
+                result.append("=")
+                result.append(quote(try self.text(of: parts[1]), keeps: ""))
+            }
+            return result
+        }
+        switch value {
+        case .dict(let dict): return try pairs(iterate(.view(TemplateView(.items, of: dict))))
+        case .list, .tuple, .generator, .view: return try pairs(iterate(value))
+        default: return quote(text, keeps: "/")
+        }
+    }
+
+    private func quote(_ text: TemplateText, keeps extra: String) -> TemplateText {
+        let plain = Set(
+            "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~".utf8
+        ).union(extra.utf8)
+        let hex = Array("0123456789ABCDEF".utf8)
+        var result = TemplateText()
+        for (index, byte) in text.bytes.enumerated() {
+            let trusted = text.trusted(at: index)
+            if plain.contains(byte) {
+                result.append(byte: byte, trusted: trusted)
+            } else {
+                let escape = [0x25, hex[Int(byte >> 4)], hex[Int(byte & 15)]]
+                result.append(bytes: escape, trusted: trusted)
+            }
+        }
+        return result
+    }
+
+    private func stripTags(_ text: TemplateText) throws(TemplateError) -> TemplateText {
+        var result = TemplateText()
+        var index = 0
+        while index < text.count {
+            if text.bytes[index] == 0x3C {
+                let isComment = text.matches(TemplateText("<!--"), at: index)
+                let end = TemplateText(isComment ? "-->" : ">")
+                if let close = text.find(end, from: index) {
+                    index = close + end.count
+                    continue
+                }
+            }
+            result.append(text, index..<(index + 1))
+            index += 1
+        }
+        let words = try split(result, nil, -1)
+        var joined = TemplateText()
+        for (index, word) in words.enumerated() {
+            if index > 0 { joined.append(" ") }
+            joined.append(word)
+        }
+        return joined
+    }
+}
+
+/// Fills lines of at most `width` code points.
+struct TemplateWrapper {
+    let width: Int
+    let breaksLong: Bool
+    private(set) var lines: [String] = []
+
+    init(width: Int, breaksLong: Bool) {
+        self.width = width
+        self.breaksLong = breaksLong
+    }
+
+    mutating func wrap(_ line: String, breaksHyphens: Bool) {
+        var chunks = Self.chunks(of: line, breaksHyphens: breaksHyphens)[...]
+        var made: [String] = []
+        while !chunks.isEmpty {
+            var current: [[Unicode.Scalar]] = []
+            var length = 0
+            if !made.isEmpty, let first = chunks.first, first.allSatisfy(\.isPythonSpace) {
+                chunks.removeFirst()
+            }
+            while let next = chunks.first, length + next.count <= width {
+                current.append(next)
+                length += next.count
+                chunks.removeFirst()
+            }
+            if let next = chunks.first, next.count > width {
+                let room = breaksLong ? max(width - length, 1) : 0
+                if breaksLong {
+                    current.append(Array(next.prefix(room)))
+                    chunks[chunks.startIndex] = Array(next.dropFirst(room))
+                } else if current.isEmpty {
+                    current.append(next)
+                    chunks.removeFirst()
+                }
+            }
+            if let last = current.last, last.allSatisfy(\.isPythonSpace) { current.removeLast() }
+            if !current.isEmpty {
+                var view = String.UnicodeScalarView()
+                for chunk in current { view.append(contentsOf: chunk) }
+                made.append(String(view))
+            }
+        }
+        lines.append(made.joined(separator: "\n"))
+    }
+
+    /// Words and the spaces between them.
+    private static func chunks(of line: String, breaksHyphens: Bool) -> [[Unicode.Scalar]] {
+        var result: [[Unicode.Scalar]] = []
+        var current: [Unicode.Scalar] = []
+        for scalar in line.unicodeScalars {
+            if let last = current.last {
+                let changes = last.isPythonSpace != scalar.isPythonSpace
+                let afterHyphen =
+                    breaksHyphens && last == "-" && current.count > 1
+                    && current[current.count - 2].properties.isAlphabetic
+                    && scalar.properties.isAlphabetic
+                if changes || afterHyphen {
+                    result.append(current)
+                    current = []
+                }
+            }
+            current.append(scalar)
+        }
+        if !current.isEmpty { result.append(current) }
+        return result
+    }
+}
