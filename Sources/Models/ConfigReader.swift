@@ -35,7 +35,6 @@ extension ModelConfig {
         if let quantization = try json.object("quantization_config") {
             self.quantization = try QuantizationConfig(quantization)
         }
-        dropImpossibleTokens()
         try validate()
     }
 

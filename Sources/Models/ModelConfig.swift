@@ -73,6 +73,7 @@ extension ModelConfig {
     }
 
     /// Ids that the vocabulary lacks can never be sampled; they are left out, with a warning.
+    /// - Precondition: ``validate()`` has passed.
     mutating func dropImpossibleTokens() {
         let impossible = stopTokens.filter { !(0..<vocabulary).contains($0) }
         if !impossible.isEmpty {
@@ -105,6 +106,7 @@ extension ModelConfig {
         try check("feed-forward size", feedForward, Limits.feedForward)
         try check("vocabulary size", vocabulary, Limits.vocabulary)
         try check("context length", contextLength, Limits.contextLength)
+        try check("number of next-token layers", nextTokenLayers, 0...64)
         guard heads % kvHeads == 0 else {
             throw refuse(
                 "number of key-value heads", "\(kvHeads)", "must divide the \(heads) heads")

@@ -101,9 +101,9 @@ struct ModelSource {
             isGGUF = true
         }
         try architecture.complete(&config)
-        config.dropImpossibleTokens()
         if let length = options.contextLength { config.contextLength = length }
         try config.validate()
+        config.dropImpossibleTokens()
         checkpoint = try Checkpoint(
             path: path, tensors: tensors,
             names: architecture.tensorNames(config, isGGUF: isGGUF), isGGUF: isGGUF)

@@ -70,9 +70,12 @@ final class WeightStore<B: Backend> {
             bytesRead += stored
             weightBytes += format?.bytes(values: values) ?? stored
         }
-        options.progress?(LoadProgress(
-            bytesRead: min(bytesRead, bytesTotal), bytesTotal: bytesTotal,
-            tensor: source.segments.first?.tensor.name ?? ""))
+        report(min(bytesRead, bytesTotal), source.segments.first?.tensor.name ?? "")
+    }
+
+    private func report(_ bytesRead: Int, _ tensor: String) {
+        options.progress?(
+            LoadProgress(bytesRead: bytesRead, bytesTotal: bytesTotal, tensor: tensor))
     }
 
     /// - Throws: ``CheckpointError/unclaimedTensors(names:count:checkpoint:)``
@@ -83,6 +86,8 @@ final class WeightStore<B: Backend> {
                 names: rest.sorted().prefix(3).map { checkpoint.tensors[$0]?.name ?? $0 },
                 count: rest.count, checkpoint: checkpoint.path)
         }
+        // What was ignored counts as done.
+        report(bytesTotal, "")
     }
 }
 
