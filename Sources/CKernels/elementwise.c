@@ -86,6 +86,43 @@ void k_scatter_add(k_pool *pool, const float *x, size_t stride, const int32_t *i
   share(pool, rows, n, scatter_task, &j);
 }
 
+typedef struct {
+  k_stored stored;
+  const uint8_t *table;
+  size_t row_bytes, out_stride;
+  const k_matrix *w;
+  const k_format_ops *ops;
+  const int32_t *index;
+  int n;
+  float *out;
+} lookup_job;
+
+static void lookup_task(void *context, int begin, int end, int thread) {
+  (void)thread;
+  const lookup_job *j = context;
+  for (int r = begin; r < end; r++) {
+    float *out = j->out + (size_t)r * j->out_stride;
+    const size_t at = (size_t)j->index[r];
+    if (j->w) {
+      j->ops->unpack(j->w->data + at / K_PANEL * j->w->panel_bytes, j->n, (int)(at % K_PANEL), out);
+    } else {
+      k_widen(j->stored, j->table + at * j->row_bytes, (size_t)j->n, out);
+    }
+  }
+}
+void k_lookup_rows(k_pool *pool, k_stored stored, const uint8_t *table, size_t row_bytes,
+                   const int32_t *index, int rows, int n, float *out, size_t out_stride) {
+  lookup_job j = {.stored = stored, .table = table, .row_bytes = row_bytes, .index = index, .n = n,
+                  .out = out, .out_stride = out_stride};
+  share(pool, rows, n, lookup_task, &j);
+}
+void k_unpack_rows(k_pool *pool, const k_matrix *w, const k_format_ops *ops, const int32_t *index,
+                   int rows, float *out, size_t out_stride) {
+  lookup_job j = {.w = w, .ops = ops, .index = index, .n = w->inputs, .out = out,
+                  .out_stride = out_stride};
+  share(pool, rows, w->inputs, lookup_task, &j);
+}
+
 static void silu_task(void *context, int begin, int end, int thread) {
   (void)thread;
   const rows_job *j = context;
@@ -179,4 +216,27 @@ void k_route(const k_routing *r, const float *logits, int32_t *chosen, float *we
   for (int k = 0; k < r->per_token; k++) weights[k] = score[chosen[k]], sum += weights[k];
   const float divisor = r->normalizes ? sum + 1e-20f : 1.f;
   for (int k = 0; k < r->per_token; k++) weights[k] = weights[k] / divisor * r->scale;
+}
+
+void k_route_rows(const k_routing *r, const float *logits, size_t stride, int rows, int32_t *first,
+                  int32_t *index, float *weights, float *scratch) {
+  const int n = r->per_token;
+  float *weight = scratch + 2 * r->experts + r->groups;
+  int32_t *chosen = (int32_t *)(weight + (size_t)rows * (size_t)n);
+  memset(first, 0, ((size_t)r->experts + 1) * 4);
+  for (int row = 0; row < rows; row++) {
+    int32_t *c = chosen + (size_t)row * (size_t)n;
+    k_route(r, logits + (size_t)row * stride, c, weight + (size_t)row * (size_t)n, scratch);
+    for (int k = 0; k < n; k++) first[c[k] + 1]++;
+  }
+  for (int e = 0; e < r->experts; e++) first[e + 1] += first[e];
+  for (int row = 0; row < rows; row++) {
+    for (int k = 0; k < n; k++) {
+      const size_t from = (size_t)row * (size_t)n + (size_t)k;
+      const int32_t at = first[chosen[from]]++;
+      index[at] = row, weights[at] = weight[from];
+    }
+  }
+  for (int e = r->experts; e > 0; e--) first[e] = first[e - 1];
+  first[0] = 0;
 }

@@ -6,7 +6,7 @@
 #include "k_pool.h"
 #include "k_types.h"
 
-enum { K_ROW_BLOCK = 512, K_COLUMN_PANELS = 4, K_THREADS_MAX = 256 };
+enum { K_ROW_BLOCK = 512, K_COLUMN_PANELS = 4, K_THREADS_MAX = K_THREADS_LIMIT };
 
 typedef struct k_isa_ops {
   float (*inverse_rms)(const float *x, int n, float epsilon);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "quant_kernels.h"
 
 size_t k_panel_bytes_f32(int inputs) { return (size_t)inputs * K_PANEL * 4; }
 size_t k_panel_bytes_16(int inputs) { return (size_t)k_round_up(inputs, 2) * K_PANEL * 2; }
@@ -38,7 +39,7 @@ void k_widen(k_stored stored, const uint8_t *src, size_t n, float *out) {
     case K_STORED_F32: memcpy(out, src, n * 4); return;
     case K_STORED_F16: for (size_t i = 0; i < n; i++) out[i] = f16_to_f32(u16_at(src, i)); return;
     case K_STORED_BF16: for (size_t i = 0; i < n; i++) out[i] = k_from_bf16(u16_at(src, i)); return;
-    default: memset(out, 0, n * 4);
+    default: k_dequantize(stored, src, n, out);
   }
 }
 
@@ -57,12 +58,31 @@ static void widen_piece(k_stored stored, const uint8_t *const rows[K_PANEL], int
   for (int k0 = 0, n; k0 < inputs && (n = inputs - k0 < PIECE ? inputs - k0 : PIECE, 1); \
        k0 += PIECE)
 
+// Rows in quantised blocks become f32 rows in `scratch`.
+typedef struct {
+  k_stored stored;
+  const uint8_t *rows[K_PANEL];
+} plain_rows;
+static plain_rows plain(k_stored stored, const uint8_t *const rows[K_PANEL], int inputs,
+                        float *scratch) {
+  plain_rows x = {stored, {0}};
+  memcpy(x.rows, rows, sizeof x.rows);
+  if (stored <= K_STORED_BF16) return x;
+  x.stored = K_STORED_F32;
+  for (int j = 0; j < K_PANEL; j++) {
+    float *row = scratch + (size_t)j * (size_t)inputs;
+    if (rows[j]) k_dequantize(stored, rows[j], (size_t)inputs, row);
+    x.rows[j] = rows[j] ? (const uint8_t *)row : NULL;
+  }
+  return x;
+}
+
 void k_pack_f32(uint8_t *panel, int inputs, k_stored stored, const uint8_t *const rows[K_PANEL],
                 float *scratch) {
-  (void)scratch;
+  const plain_rows x = plain(stored, rows, inputs, scratch);
   float t[K_PANEL][PIECE], *out = (float *)panel;
   FOR_PIECES {
-    widen_piece(stored, rows, k0, n, t);
+    widen_piece(x.stored, x.rows, k0, n, t);
     for (int k = 0; k < n; k++) {
       for (int j = 0; j < K_PANEL; j++) out[(size_t)(k0 + k) * K_PANEL + j] = t[j][k];
     }
@@ -70,7 +90,7 @@ void k_pack_f32(uint8_t *panel, int inputs, k_stored stored, const uint8_t *cons
 }
 void k_pack_f16(uint8_t *panel, int inputs, k_stored stored, const uint8_t *const rows[K_PANEL],
                 float *scratch) {
-  (void)scratch;
+  const plain_rows x = plain(stored, rows, inputs, scratch);
   uint16_t *out = (uint16_t *)panel;
   if (stored == K_STORED_F16) {
     FOR_PIECES {
@@ -83,7 +103,7 @@ void k_pack_f16(uint8_t *panel, int inputs, k_stored stored, const uint8_t *cons
   } else {
     float t[K_PANEL][PIECE];
     FOR_PIECES {
-      widen_piece(stored, rows, k0, n, t);
+      widen_piece(x.stored, x.rows, k0, n, t);
       for (int k = 0; k < n; k++) {
         for (int j = 0; j < K_PANEL; j++) {
           out[(size_t)(k0 + k) * K_PANEL + j] = f32_to_f16(t[j][k]);
@@ -97,7 +117,7 @@ void k_pack_f16(uint8_t *panel, int inputs, k_stored stored, const uint8_t *cons
 // A pair of inputs of one output is one 32-bit word, so bf16 rows turn as words.
 void k_pack_bf16(uint8_t *panel, int inputs, k_stored stored, const uint8_t *const rows[K_PANEL],
                  float *scratch) {
-  (void)scratch;
+  const plain_rows x = plain(stored, rows, inputs, scratch);
   uint32_t *out = (uint32_t *)panel;
   if (stored == K_STORED_BF16) {
     const int pairs = inputs / 2;
@@ -121,7 +141,7 @@ void k_pack_bf16(uint8_t *panel, int inputs, k_stored stored, const uint8_t *con
   }
   float t[K_PANEL][PIECE];
   FOR_PIECES {
-    widen_piece(stored, rows, k0, n, t);
+    widen_piece(x.stored, x.rows, k0, n, t);
     for (int k = 0; k < n; k += 2) {
       for (int j = 0; j < K_PANEL; j++) {
         const uint32_t odd = k + 1 < n ? k_to_bf16(t[j][k + 1]) : 0;

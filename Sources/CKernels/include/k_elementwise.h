@@ -17,6 +17,12 @@ void k_gather_rows(k_pool *pool, const float *x, size_t stride, const int32_t *i
 // out[index[i]] += weight[i] * x[i]; weight NULL: 1. No row may be named twice.
 void k_scatter_add(k_pool *pool, const float *x, size_t stride, const int32_t *index,
                    const float *weight, int rows, int n, float *out, size_t out_stride);
+// out[r] = row index[r] of a table in its stored form
+void k_lookup_rows(k_pool *pool, k_stored stored, const uint8_t *table, size_t row_bytes,
+                   const int32_t *index, int rows, int n, float *out, size_t out_stride);
+// out[r] = output index[r] of a matrix
+void k_unpack_rows(k_pool *pool, const k_matrix *w, const k_format_ops *ops, const int32_t *index,
+                   int rows, float *out, size_t out_stride);
 // out = silu(gate) * up
 void k_silu_multiply(k_pool *pool, k_isa isa, const float *gate, size_t gate_stride,
                      const float *up, size_t up_stride, int rows, int n, float *out,
@@ -25,7 +31,7 @@ void k_silu_multiply(k_pool *pool, k_isa isa, const float *gate, size_t gate_str
 int k_first_not_finite(k_pool *pool, const float *x, size_t stride, int rows, int n);
 // Rounds to bf16 and back, to the nearest, ties to even.
 void k_round_bf16(float *x, size_t n);
-// n stored floating-point values to f32.
+// n stored values of any type to f32; whole blocks.
 void k_widen(k_stored stored, const uint8_t *src, size_t n, float *out);
 
 typedef struct k_routing {
@@ -38,3 +44,8 @@ typedef struct k_routing {
 // `scratch`: 2 * experts + groups floats.
 void k_route(const k_routing *routing, const float *logits, int32_t *chosen, float *weights,
              float *scratch);
+// The same for many rows, sorted by expert: those of expert e are index[first[e]] and so on, in
+// ascending order. first: [experts + 1]; index, weights: [rows * per_token]; scratch: 2 * experts +
+// groups floats and then rows * per_token * 2 more.
+void k_route_rows(const k_routing *routing, const float *logits, size_t stride, int rows,
+                  int32_t *first, int32_t *index, float *weights, float *scratch);

@@ -23,3 +23,6 @@ size_t k_pool_scratch_bytes(const k_pool *pool);
 void k_pool_for(k_pool *pool, int items, int least, int most, k_task task, void *context);
 // The cores this process may use: affinity and cgroup quota.
 int k_cores(void);
+
+// More threads than this are refused.
+enum { K_THREADS_LIMIT = 256 };

@@ -1,0 +1,48 @@
+import CAutoGLMKernels
+
+/// The machine's own limits, measured: what `doctor` prints and `bench` divides by.
+package struct MachineProbe: Sendable {
+    /// Bytes per second read from memory with 1, 2, … threads (doubling, then all).
+    package var bandwidth: [(threads: Int, bytesPerSecond: Double)]
+    /// Operations per second of all threads, a multiplication and an addition being two; 0 where
+    /// the processor lacks the instruction.
+    package var f32PerSecond: Double
+    package var bf16PerSecond: Double
+    package var int8PerSecond: Double
+
+    /// Takes about half a second.
+    /// - Parameter bytes: memory to read, well above the last-level cache.
+    /// - Throws: ``BackendError/outOfMemory(requestedBytes:)``
+    package static func measure(threads: Int? = nil, bytes: Int = 1 << 30) throws(BackendError)
+        -> MachineProbe
+    {
+        let memory = try OwnedBuffer(bytes: bytes)
+        let all = try ThreadPool(threads: threads)
+        // Pages that were never written may all be one page of zeros.
+        let pieces = memory.bytes >> 20
+        all.share(pieces) { range, _ in
+            for piece in range {
+                unsafe (memory.base + (piece << 20)).initializeMemory(
+                    as: UInt8.self, repeating: UInt8(truncatingIfNeeded: piece), count: 1 << 20)
+            }
+        }
+        var counts: [Int] = []
+        var count = 1
+        while count < all.threads {
+            counts.append(count)
+            count *= 2
+        }
+        counts.append(all.threads)
+        var bandwidth: [(threads: Int, bytesPerSecond: Double)] = []
+        for count in counts {
+            let pool = count == all.threads ? all : try ThreadPool(threads: count)
+            let rate = unsafe k_probe_bandwidth(pool.handle, memory.base, memory.bytes, 3)
+            bandwidth.append((count, rate))
+        }
+        let set = InstructionSet.best.kernels
+        return unsafe MachineProbe(
+            bandwidth: bandwidth, f32PerSecond: k_probe_f32(all.handle, set),
+            bf16PerSecond: k_probe_bf16(all.handle, set),
+            int8PerSecond: k_probe_int8(all.handle, set))
+    }
+}

@@ -1,0 +1,34 @@
+import CAutoGLMKernels
+import Glibc
+
+/// Zeroed memory of its own, in huge pages where the system grants them.
+///
+/// Weights, KV blocks and step memory live here rather than in mapped files: a file truncated
+/// under a running server must not kill it. Pages become resident when they are first touched.
+@safe
+final class OwnedBuffer {
+    let bytes: Int
+    let base: UnsafeMutableRawPointer
+
+    /// - Throws: ``BackendError/outOfMemory(requestedBytes:)``
+    init(bytes: Int) throws(BackendError) {
+        guard bytes >= 0, bytes < Int.max / 2 else {
+            throw .outOfMemory(requestedBytes: bytes)
+        }
+        let rounded = max(4096, (bytes + 4095) & ~4095)
+        let memory = unsafe mmap(
+            nil, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let memory = unsafe memory, unsafe memory != MAP_FAILED else {
+            throw .outOfMemory(requestedBytes: bytes)
+        }
+        unsafe base = memory
+        self.bytes = rounded
+        if rounded >= 4 << 20 { unsafe _ = madvise(memory, rounded, MADV_HUGEPAGE) }
+    }
+
+    deinit { unsafe _ = munmap(base, bytes) }
+
+    func floats(at offset: Int = 0) -> UnsafeMutablePointer<Float> {
+        unsafe (base + offset).assumingMemoryBound(to: Float.self)
+    }
+}
