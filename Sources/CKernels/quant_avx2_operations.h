@@ -2,6 +2,7 @@
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define NO_UNROLL _Pragma("clang loop unroll(disable)")
 #define ROWS_MAX 4
+#define SUMS_IN_REGISTERS 0
 #define LANES 8
 #define VI __m256i
 #define VF __m256

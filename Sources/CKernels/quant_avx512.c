@@ -13,6 +13,7 @@
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define NO_UNROLL _Pragma("clang loop unroll(disable)")
 #define ROWS_MAX 12
+#define SUMS_IN_REGISTERS 6
 #define LANES 16
 typedef __m512i VI_avx512;
 typedef __m512 VF_avx512;

@@ -87,19 +87,31 @@ K_INLINE size_t form_bytes(const int f, const size_t groups) {
   return groups * (size_t)form_group_bytes(f) + (groups + 7) / 8 * (size_t)form_head_bytes(f);
 }
 
+// Prepared activations: blocks of 4 rows, one after the other; a block is a record per group, so
+// that everything a tile reads is at a constant distance from one pointer.
+enum { K_ROWS_BLOCK = 4 };
+typedef struct {
+  int8_t q[K_ROWS_BLOCK][K_GROUP];
+  float scale[K_ROWS_BLOCK];
+  union {
+    int32_t start[2][K_ROWS_BLOCK];  // -offset * sum of q (of both halves): the integers start here
+    float terms[2][K_ROWS_BLOCK];    // in forms with minima: scale * sum of q
+  };
+  uint8_t unused[16];
+} k_quant_record;
+_Static_assert(sizeof(k_quant_record) == 192, "three cache lines");
+
 // One tile: some rows by one panel by some groups.
 typedef struct {
-  const int8_t *q;
-  size_t stride;     // bytes between rows of q
-  const float *scale;  // [rows][group_stride] activation scales
-  const int32_t *start;  // [rows][2][group_stride] -offset * sum: starts of the integer sums
-  const float *terms;  // the same place in forms with minima: scale * sum
-  size_t group_stride;
-  const uint8_t *w;    // head of the first group, whose index is a multiple of 8
-  const uint8_t *prefetch;
-  int prefetch_lines;  // lines of `prefetch` to ask for per group; it moves as w does
+  const k_quant_record *x;  // of the first group of the block of the first row
+  size_t block;             // bytes between blocks
+  int row;                  // where in its block a single row is; 0 for larger tiles
+  const uint8_t *w;         // head of the first group, whose index is a multiple of 8
+  size_t ahead;             // distance at which the own stream is asked for; 0: it is not
+  const uint8_t *prefetch;  // what comes next, where several tiles share the work
+  int prefetch_lines;       // lines of `prefetch` to ask for per group; it moves as w does
   int groups;
-  bool first;      // start from zero instead of the values in c
+  bool first;               // start from zero instead of the values in c
   float *c;
   size_t ldc;
 } k_quant_tile;
@@ -107,22 +119,12 @@ typedef struct {
 typedef void (*k_quant_tile_function)(const k_quant_tile *);
 enum { K_QUANT_ROWS_MAX = 12 };
 
-// Where the parts of prepared rows are.
-typedef struct {
-  int groups;
-  size_t stride, group_stride;
-  int8_t *q;
-  float *scale;
-  int32_t *start;  // or terms
-} k_quant_rows;
-k_quant_rows k_quant_rows_at(void *prepared, int rows, int inputs);
-
 typedef struct {
   int rows;  // of the largest tile
   k_quant_tile_function tiles[K_FORM_COUNT][K_QUANT_ROWS_MAX + 1];
-  // Normalises and quantises row r of x into `to`.
-  void (*quantize_row)(const k_quant_rows *to, int form, int r, const float *x, int inputs,
-             const float *norm, float epsilon, k_scaling scaling);
+  // Normalises and quantises x into row `row` of a block.
+  void (*quantize_row)(k_quant_record *to, int row, int form, const float *x, int inputs,
+                       const float *norm, float epsilon, k_scaling scaling);
 } k_quant_kernels;
 
 extern const k_quant_kernels k_quant_scalar, k_quant_avx2, k_quant_avx_vnni, k_quant_avx512;

@@ -5,75 +5,72 @@
 
 enum {
   CHUNK_GROUPS = 32,     // 1024 inputs: a Q4 panel's part of 18 KiB stays in L1
-  PREFETCH_BYTES = 8192  // ahead of the stream where one tile holds all rows
+  PREFETCH_BYTES = 16384  // ahead of the stream where one tile holds all rows
 };
 
-static size_t up64(size_t n) { return (n + 63) & ~(size_t)63; }
-
-k_quant_rows k_quant_rows_at(void *prepared, int rows, int inputs) {
-  k_quant_rows x;
-  x.groups = (inputs + K_GROUP - 1) / K_GROUP;
-  // Rows a power of two apart would share cache sets: hence the extra line.
-  x.stride = up64((size_t)x.groups * K_GROUP) + 64;
-  x.group_stride = ((size_t)x.groups + 15) / 16 * 16 + 16;
-  uint8_t *p = prepared;
-  x.q = (int8_t *)p;
-  p += (size_t)rows * x.stride;
-  x.scale = (float *)p;
-  p += (size_t)rows * x.group_stride * 4;
-  x.start = (int32_t *)p;
-  return x;
+static int groups_of(int inputs) { return (inputs + K_GROUP - 1) / K_GROUP; }
+// Blocks of rows a power of two apart would share cache sets: hence the extra record.
+static size_t block_bytes(int inputs) {
+  return ((size_t)groups_of(inputs) + 1) * sizeof(k_quant_record);
 }
 static size_t prepared_bytes(int inputs, int rows) {
-  const k_quant_rows x = k_quant_rows_at(0, rows, inputs);
-  return up64((size_t)rows * (x.stride + 12 * x.group_stride));
+  return ((size_t)rows + K_ROWS_BLOCK - 1) / K_ROWS_BLOCK * block_bytes(inputs);
+}
+static k_quant_record *block_of(const void *prepared, int inputs, int row) {
+  return (k_quant_record *)((uint8_t *)prepared
+                            + (size_t)(row / K_ROWS_BLOCK) * block_bytes(inputs));
 }
 
 static void prepare(const k_quant_kernels *k, const k_matrix *w, const k_rows *x, int r0, int r1,
                     void *prepared) {
-  const k_quant_rows to = k_quant_rows_at(prepared, x->rows, w->inputs);
   const k_scaling scaling = x->scaling == K_SCALING_DEFAULT ? K_SCALING_EXACT : x->scaling;
   for (int r = r0; r < r1; r++)
-    k->quantize_row(&to, (int)(w->format - K_FORMAT_QUANT), r, x->x + (size_t)r * x->stride,
-                    w->inputs, x->norm, x->epsilon, scaling);
+    k->quantize_row(block_of(prepared, w->inputs, r), r % K_ROWS_BLOCK,
+                    (int)(w->format - K_FORMAT_QUANT), x->x + (size_t)r * x->stride, w->inputs,
+                    x->norm, x->epsilon, scaling);
 }
 
-// Rows are balanced over the tiles, so that 13 rows are 7 and 6 instead of 12 and 1.
+// Rows r.. that the next tile takes: from a block's start as many as are balanced, in whole blocks
+// where there are several tiles; from inside a block one.
+static int tile_rows(int r, int r1, int most) {
+  if (r % K_ROWS_BLOCK || most < K_ROWS_BLOCK) return 1;
+  const int left = r1 - r;
+  if (left <= most) return left;
+  const int tiles = (left + most - 1) / most, each = (left + tiles - 1) / tiles;
+  return (each + K_ROWS_BLOCK - 1) / K_ROWS_BLOCK * K_ROWS_BLOCK;
+}
+
 static void multiply(const k_quant_kernels *k, const k_matrix *w, const void *prepared, int rows,
                      int r0, int r1, int p0, int p1, float *c, size_t ldc) {
-  const k_quant_rows x = k_quant_rows_at((void *)prepared, rows, w->inputs);
-  const int form = (int)(w->format - K_FORMAT_QUANT), m = r1 - r0;
-  const int tiles = (m + k->rows - 1) / k->rows, lines = form_group_bytes(form) / 64;
-  const bool few = m <= 32;  // panels outermost: weights are read once, in address order
-  const int chunk = tiles == 1 ? x.groups : CHUNK_GROUPS, together = few ? 1 : p1 - p0;
+  (void)rows;
+  const int form = (int)(w->format - K_FORMAT_QUANT), groups = groups_of(w->inputs);
+  const int lines = form_group_bytes(form) / 64;
+  int tiles = 0;
+  for (int r = r0; r < r1; r += tile_rows(r, r1, k->rows)) tiles++;
+  const bool few = r1 - r0 <= 32;  // panels outermost: weights are read once, in address order
+  const int chunk = tiles == 1 ? groups : CHUNK_GROUPS, together = few ? 1 : p1 - p0;
   for (int p = p0; p < p1; p += together)
-    for (int g0 = 0; g0 < x.groups; g0 += chunk) {
-      const int n = x.groups - g0 < chunk ? x.groups - g0 : chunk;
+    for (int g0 = 0; g0 < groups; g0 += chunk) {
+      const int n = groups - g0 < chunk ? groups - g0 : chunk;
       const size_t at = form_bytes(form, (size_t)g0), bytes = form_bytes(form, (size_t)n);
       for (int i = p; i < p + together; i++) {
         const uint8_t *part = w->data + (size_t)i * w->panel_bytes + at;
         // One tile: a distance ahead. More: they share out the lines of what comes next.
-        const uint8_t *next = tiles == 1        ? part + PREFETCH_BYTES
-                              : together == 1 ? part + bytes
-                                              : part + w->panel_bytes;
-        for (int t = 0, r = r0; t < tiles; t++) {
-          const int count = m / tiles + (t < m % tiles), share = tiles < lines ? tiles : lines;
+        const uint8_t *next = together == 1 ? part + bytes : part + w->panel_bytes;
+        for (int t = 0, r = r0, count; r < r1; t++, r += count) {
+          count = tile_rows(r, r1, k->rows);
+          const int share = tiles < lines ? tiles : lines;
           const int l0 = t < share ? lines * t / share : 0;
           const int l1 = t < share ? lines * (t + 1) / share : 0;
-          const size_t row = (size_t)r;
           const k_quant_tile tile = {
-            .q = x.q + row * x.stride + (size_t)g0 * K_GROUP,
-            .stride = x.stride,
-            .scale = x.scale + row * x.group_stride + g0,
-            .start = x.start + row * 2 * x.group_stride + g0,
-            .terms = (const float *)x.start + row * 2 * x.group_stride + g0,
-            .group_stride = x.group_stride,
-            .w = part, .prefetch = next + l0 * 64, .prefetch_lines = l1 - l0,
+            .x = block_of(prepared, w->inputs, r) + g0,
+            .block = block_bytes(w->inputs), .row = r % K_ROWS_BLOCK,
+            .w = part, .ahead = tiles == 1 ? PREFETCH_BYTES : 0,
+            .prefetch = next + l0 * 64, .prefetch_lines = tiles == 1 ? 0 : l1 - l0,
             .groups = n, .first = g0 == 0,
-            .c = c + (row - (size_t)r0) * ldc + (size_t)(i - p0) * K_PANEL, .ldc = ldc,
+            .c = c + (size_t)(r - r0) * ldc + (size_t)(i - p0) * K_PANEL, .ldc = ldc,
           };
           k->tiles[form][count](&tile);
-          r += count;
         }
       }
     }

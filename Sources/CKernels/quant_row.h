@@ -64,9 +64,9 @@ K_INLINE float T(scale_of)(int32_t m, int32_t row, k_scaling scaling, float *inv
   return scale;
 }
 
-static void T(quantize_row)(const k_quant_rows *to, int form, int r, const float *x, int inputs,
+static void T(quantize_row)(k_quant_record *to, int r, int form, const float *x, int inputs,
                             const float *norm, float epsilon, k_scaling scaling) {
-  const int whole = inputs / 32;
+  const int whole = inputs / 32, groups = (inputs + 31) / 32;
   const VF inverse = v_set(norm ? T(inverse_rms)(x, inputs, epsilon) : 1.f);
   float tail[32], tail_norm[32];
   for (int i = 0; i < 32; i++) {
@@ -77,20 +77,16 @@ static void T(quantize_row)(const k_quant_rows *to, int form, int r, const float
   int32_t row = 0;
   if (scaling == K_SCALING_POWER_OF_TWO || scaling == K_SCALING_ROW) {
     VI m = v_zero();
-    for (int g = 0; g < to->groups; g++) {
+    for (int g = 0; g < groups; g++) {
       const T(values) y = T(take)(g < whole ? x + g * 32 : tail,
                                   !norm ? 0 : g < whole ? norm + g * 32 : tail_norm, inverse);
       m = T(magnitudes)(&y, m);
     }
     row = v_reduce_max(m);
   }
-  int8_t *q = to->q + (size_t)r * to->stride;
-  float *scales = to->scale + (size_t)r * to->group_stride;
-  int32_t *start = to->start + (size_t)r * 2 * to->group_stride;
-  float *terms = (float *)start;
   const int offset = form_offset(form);
   const bool minimum = form_minimum(form), halves = form_halves(form);
-  for (int g = 0; g < to->groups; g++) {
+  for (int g = 0; g < groups; g++, to++) {
     const T(values) y = T(take)(g < whole ? x + g * 32 : tail,
                                 !norm ? 0 : g < whole ? norm + g * 32 : tail_norm, inverse);
     float up;
@@ -101,19 +97,16 @@ static void T(quantize_row)(const k_quant_rows *to, int form, int r, const float
       VI i[T(PER16)];
       UNROLL for (int j = 0; j < T(PER16); j++)
         i[j] = v_round(v_mul(y.v[half * T(PER16) + j], v_set(up)));
-      sum[half] = v_store16(q + g * 32 + half * 16, i);
+      sum[half] = v_store16(to->q[r] + half * 16, i);
     }
-    scales[g] = scale;
-    if (minimum) {
-      if (halves) {
-        terms[g] = scale * (float)sum[0], terms[to->group_stride + g] = scale * (float)sum[1];
+    if (!halves) sum[0] += sum[1];
+    to->scale[r] = scale;
+    for (int h = 0; h <= halves; h++) {
+      if (minimum) {
+        to->terms[h][r] = scale * (float)sum[h];
       } else {
-        terms[g] = scale * (float)(sum[0] + sum[1]);
+        to->start[h][r] = -sum[h] * (1 << offset);
       }
-    } else if (halves) {
-      start[g] = -sum[0] * (1 << offset), start[to->group_stride + g] = -sum[1] * (1 << offset);
-    } else {
-      start[g] = -(sum[0] + sum[1]) * (1 << offset);
     }
   }
 }

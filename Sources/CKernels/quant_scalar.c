@@ -7,10 +7,9 @@
 
 #pragma STDC FP_CONTRACT OFF
 
-K_INLINE void scalar_group(const int F, const k_quant_tile *t, int g, const uint8_t *head,
-                           const uint8_t *w, int o) {
-  const int8_t *a = t->q + (size_t)g * K_GROUP;
-  const size_t gs = t->group_stride;
+K_INLINE float scalar_group(const int F, const k_quant_record *x, int r, int g8,
+                            const uint8_t *head, const uint8_t *w, int o, float f) {
+  const int8_t *a = x->q[r];
   int32_t sum[2] = {0, 0};
   for (int k = 0; k < K_GROUP; k++) {
     int q = panel_integer(F, w, o, k);
@@ -18,11 +17,11 @@ K_INLINE void scalar_group(const int F, const k_quant_tile *t, int g, const uint
     sum[form_halves(F) ? k / 16 : 0] += q * a[k];
   }
   if (form_offset(F) >= 0) {
-    sum[0] += t->start[g];
-    if (form_halves(F)) sum[1] += t->start[gs + (size_t)g];
+    sum[0] += x->start[0][r];
+    if (form_halves(F)) sum[1] += x->start[1][r];
   }
   k_group s = {0};
-  k_panel_scales(F, head, w, g & 7, o, &s);
+  k_panel_scales(F, head, w, g8, o, &s);
   float d[2] = {0, 0}, m[2] = {0, 0};
   const float top = k_half_to_float(s.d), low = k_half_to_float(s.m);
   for (int h = 0; h < 2; h++) {
@@ -35,8 +34,7 @@ K_INLINE void scalar_group(const int F, const k_quant_tile *t, int g, const uint
     default: d[h] = top * (float)(int8_t)s.s[0]; break;
     }
   }
-  float f = t->c[o];
-  const float scale = t->scale[g];
+  const float scale = x->scale[r];
   if (form_halves(F)) {
     f = fmaf(fmaf((float)sum[1], d[1], (float)sum[0] * d[0]), scale, f);
   } else {
@@ -44,17 +42,18 @@ K_INLINE void scalar_group(const int F, const k_quant_tile *t, int g, const uint
   }
   if (form_minimum(F)) {
     const bool minus = form_scale(F) == K_SCALE_K || form_scale(F) == K_SCALE_K16;
-    f = fmaf(minus ? -t->terms[g] : t->terms[g], m[0], f);
-    if (form_halves(F)) f = fmaf(-t->terms[gs + (size_t)g], m[1], f);
+    f = fmaf(minus ? -x->terms[0][r] : x->terms[0][r], m[0], f);
+    if (form_halves(F)) f = fmaf(-x->terms[1][r], m[1], f);
   }
-  t->c[o] = f;
+  return f;
 }
 
 K_INLINE void scalar_tile(const int F, const k_quant_tile *t) {
   if (t->first) memset(t->c, 0, K_PANEL * sizeof(float));
   for (int g = 0; g < t->groups; g++) {
     const uint8_t *head, *w = panel_group(F, t->w, g, &head);
-    for (int o = 0; o < K_PANEL; o++) scalar_group(F, t, g, head, w, o);
+    for (int o = 0; o < K_PANEL; o++)
+      t->c[o] = scalar_group(F, t->x + g, t->row, g & 7, head, w, o, t->c[o]);
   }
 }
 
@@ -93,17 +92,16 @@ static float value_at(const float *x, int k, int inputs, const float *norm, floa
   return k >= inputs ? 0 : norm ? x[k] * inverse * norm[k] : x[k];
 }
 
-static void quantize_row_scalar(const k_quant_rows *to, int form, int r, const float *x,
-                                int inputs, const float *norm, float epsilon, k_scaling scaling) {
+static void quantize_row_scalar(k_quant_record *to, int r, int form, const float *x, int inputs,
+                                const float *norm, float epsilon, k_scaling scaling) {
   const float inverse = norm ? inverse_rms(x, inputs, epsilon) : 1.f;
   int32_t row = 0;
   for (int k = 0; k < inputs; k++) {
     const int32_t m = bits_of(value_at(x, k, inputs, norm, inverse));
     row = m > row ? m : row;
   }
-  int8_t *q = to->q + (size_t)r * to->stride;
-  const int offset = form_offset(form);
-  for (int g = 0; g < to->groups; g++) {
+  const int offset = form_offset(form), halves = form_halves(form);
+  for (int g = 0; g < (inputs + 31) / 32; g++, to++) {
     int32_t m = 0, sum[2] = {0, 0};
     float y[32], up;
     for (int i = 0; i < 32; i++) {
@@ -113,18 +111,16 @@ static void quantize_row_scalar(const k_quant_rows *to, int form, int r, const f
     const float scale = scale_of(m, row, scaling, &up);
     for (int i = 0; i < 32; i++) {
       const float v = y[i] * up;
-      q[g * 32 + i] = (int8_t)(v >= -127.5f && v <= 127.5f ? lrintf(v) : -128);
-      sum[i / 16] += q[g * 32 + i];
+      to->q[r][i] = (int8_t)(v >= -127.5f && v <= 127.5f ? lrintf(v) : -128);
+      sum[i / 16] += to->q[r][i];
     }
-    to->scale[(size_t)r * to->group_stride + (size_t)g] = scale;
-    const int halves = form_halves(form) ? 2 : 1;
-    for (int h = 0; h < halves; h++) {
-      const size_t at = ((size_t)r * 2 + (size_t)h) * to->group_stride + (size_t)g;
-      const int32_t s = halves == 2 ? sum[h] : sum[0] + sum[1];
+    to->scale[r] = scale;
+    if (!halves) sum[0] += sum[1];
+    for (int h = 0; h <= halves; h++) {
       if (form_minimum(form)) {
-        ((float *)to->start)[at] = scale * (float)s;
+        to->terms[h][r] = scale * (float)sum[h];
       } else {
-        to->start[at] = -s * (1 << offset);
+        to->start[h][r] = -sum[h] * (1 << offset);
       }
     }
   }

@@ -1,12 +1,13 @@
 // The register tile, written once for vectors of any width. The including file defines
 //   T(name)         the name with the suffix of its instruction set
 //   ROWS_MAX        rows of the largest tile
+//   SUMS_IN_REGISTERS  the most rows whose float sums fit beside the integer ones
 //   LANES           32-bit lanes of a vector: 8 or 16
 //   VI, VF          vectors of integers and floats
 //   v_*             the operations used below
 // inside a `clang attribute push` that sets the target.
 //
-// The float accumulators live in c, in L1: loads and stores have ports of their own, so all
+// In large tiles the float sums live in L1: loads and stores have ports of their own, so all
 // registers are left for integer sums and a tile can be 12 rows by 32 outputs. Unpacking a weight
 // is then shared by twice the rows that fit if both sums stayed in registers.
 
@@ -75,33 +76,36 @@ K_INLINE T(scales) T(load_scales)(const int F, const uint8_t *head, const uint8_
   return r;
 }
 
-// Adds one group into c. R and F are constants after inlining; the arrays become registers.
-K_INLINE void T(group)(const int R, const int F, const k_quant_tile *t, const int g,
-                       const uint8_t *head, const uint8_t *w, const int pass) {
-  const int8_t *a = t->q + (size_t)g * K_GROUP;
-  const size_t stride = t->stride, gs = t->group_stride;
-  const int halves = form_halves(F) ? 2 : 1, v = pass * 2;
+// Adds one group into `sums`. R and F are constants after inlining; the arrays become registers.
+K_INLINE void T(group)(const int R, const int F, const uint8_t *x, const size_t block, const int row,
+                       const int g8, const uint8_t *head, const uint8_t *w, const size_t ahead,
+                       const int pass, float *sums) {
+  const int halves = form_halves(F) ? 2 : 1, v = pass * 2, lines = form_group_bytes(F) / 64;
+#define RECORD(r) ((const k_quant_record *)(x + (size_t)((r) / 4) * block))
   VF part[ROWS_MAX][2];
   UNROLL for (int half = 0; half < halves; half++) {
     VI i[ROWS_MAX][2];
     UNROLL for (int r = 0; r < R; r++) {
-      i[r][0] = form_offset(F) < 0 ? v_zero()
-                                   : v_set32(t->start[((size_t)r * 2 + half) * gs + g]);
+      i[r][0] = form_offset(F) < 0 ? v_zero() : v_set32(RECORD(r)->start[half][r % 4 + row]);
       i[r][1] = i[r][0];
     }
     UNROLL for (int j = half * 4; j < (halves == 2 ? half * 4 + 4 : 8); j++) {
       const VI w0 = T(weights)(F, w, j, v), w1 = T(weights)(F, w, j, v + 1);
+      // Spread over the group, or they would wait for each other.
+      if (pass == 0)
+        UNROLL for (int l = lines * j / 8; l < lines * (j + 1) / 8; l++)
+          __builtin_prefetch(w + ahead + l * 64, 0, 2);
       UNROLL for (int r = 0; r < R; r++) {
-        const VI b = v_broadcast(a + r * stride + j * 4);
+        const VI b = v_broadcast(RECORD(r)->q[r % 4 + row] + j * 4);
         i[r][0] = v_dot(F, i[r][0], w0, b), i[r][1] = v_dot(F, i[r][1], w1, b);
       }
     }
     if (halves == 2) {
       UNROLL for (int h = 0; h < 2; h++) {
-        const VF s = T(load_scales)(F, head, w, g & 7, v + h).s[half];
+        const VF s = T(load_scales)(F, head, w, g8, v + h).s[half];
         UNROLL for (int r = 0; r < R; r++) {
-          const VF x = v_float(i[r][h]);
-          part[r][h] = half ? v_fma(x, s, part[r][h]) : v_mul(x, s);
+          const VF y = v_float(i[r][h]);
+          part[r][h] = half ? v_fma(y, s, part[r][h]) : v_mul(y, s);
         }
       }
     } else {
@@ -111,42 +115,56 @@ K_INLINE void T(group)(const int R, const int F, const k_quant_tile *t, const in
     }
   }
   UNROLL for (int h = 0; h < 2; h++) {
-    const T(scales) s = T(load_scales)(F, head, w, g & 7, v + h);
+    const T(scales) s = T(load_scales)(F, head, w, g8, v + h);
     UNROLL for (int r = 0; r < R; r++) {
-      float *c = t->c + r * t->ldc + (v + h) * LANES;
-      const VF q = v_set(t->scale[(size_t)r * gs + g]);
+      float *c = sums + r * 32 + (v + h) * LANES;
+      const VF q = v_set(RECORD(r)->scale[r % 4 + row]);
       VF f = v_f32(c);
       f = halves == 2 ? v_fma(part[r][h], q, f) : v_fma(part[r][h], v_mul(s.s[0], q), f);
       if (form_minimum(F)) {
-        const float *terms = t->terms + (size_t)r * 2 * gs + g;
+        const VF t = v_set(RECORD(r)->terms[0][r % 4 + row]);
         const bool minus = form_scale(F) == K_SCALE_K || form_scale(F) == K_SCALE_K16;
-        f = minus ? v_fnma(v_set(terms[0]), s.m[0], f) : v_fma(v_set(terms[0]), s.m[0], f);
-        if (halves == 2) f = v_fnma(v_set(terms[gs]), s.m[1], f);
+        f = minus ? v_fnma(t, s.m[0], f) : v_fma(t, s.m[0], f);
+        if (halves == 2) f = v_fnma(v_set(RECORD(r)->terms[1][r % 4 + row]), s.m[1], f);
       }
       v_store(c, f);
     }
   }
+#undef RECORD
 }
 
-K_INLINE void T(tile)(const int R, const int F, const k_quant_tile *tile) {
-  const k_quant_tile local = *tile, *t = &local;
+K_INLINE void T(tile)(const int R, const int F, const k_quant_tile *t) {
   const uint8_t *w = t->w, *p = t->prefetch;
-  if (t->first)
-    UNROLL for (int r = 0; r < R; r++)
-      UNROLL for (int h = 0; h < 2 * T(PASSES); h++)
-        v_store(t->c + r * t->ldc + h * LANES, v_set(0));
-  for (int g0 = 0; g0 < t->groups; g0 += 8) {
+  const size_t block = t->block, ldc = t->ldc, ahead = t->ahead;
+  float *c = t->c;
+  const int groups = t->groups, lines = t->prefetch_lines;
+  const int row = R == 1 ? t->row : 0;  // only single rows start inside a block
+  const uint8_t *x = (const uint8_t *)t->x;
+  float local[ROWS_MAX * 32] __attribute__((aligned(64)));
+  float *sums = local;
+  const bool first = t->first;
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int h = 0; h < 32 / LANES; h++)
+      v_store(sums + r * 32 + h * LANES, first ? v_set(0) : v_f32(c + r * ldc + h * LANES));
+  for (int g0 = 0; g0 < groups; g0 += 8) {
     const uint8_t *head = w;
-    const int end = g0 + 8 < t->groups ? g0 + 8 : t->groups;
+    const int end = groups - g0 < 8 ? groups - g0 : 8;
     w += form_head_bytes(F);
     p += form_head_bytes(F);
-    NO_UNROLL for (int g = g0; g < end; g++) {
-      for (int i = 0; i < t->prefetch_lines; i++) __builtin_prefetch(p + i * 64, 0, 2);
-      UNROLL for (int pass = 0; pass < T(PASSES); pass++) T(group)(R, F, t, g, head, w, pass);
+    NO_UNROLL for (int g = 0; g < end; g++) {
+      for (int i = 0; i < lines; i++) __builtin_prefetch(p + i * 64, 0, 2);
+      // Few rows: sums may live in registers. Many: see to it that they do not.
+      if (R > SUMS_IN_REGISTERS) __asm__ volatile("" : "+r"(sums) : : "memory");
+      UNROLL for (int pass = 0; pass < T(PASSES); pass++)
+        T(group)(R, F, x, block, row, g, head, w, ahead, pass, sums);
       w += form_group_bytes(F);
       p += form_group_bytes(F);
+      x += sizeof(k_quant_record);
     }
   }
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int h = 0; h < 32 / LANES; h++)
+      v_store(c + r * ldc + h * LANES, v_f32(sums + r * 32 + h * LANES));
 }
 
 #define K_TILE(R, F) \
