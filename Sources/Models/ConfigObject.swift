@@ -54,7 +54,8 @@ struct ConfigObject {
             if let value = try integer(key) { return value }
         }
         throw .configuration(
-            file: file, key: prefix + keys[0], value: "missing", reason: "the model cannot do without")
+            file: file, key: prefix + keys[0], value: "missing",
+            reason: "the model cannot do without")
     }
 
     func number(_ keys: String...) throws(CheckpointError) -> Double? {
@@ -68,7 +69,9 @@ struct ConfigObject {
 
     func bool(_ keys: String...) throws(CheckpointError) -> Bool? {
         guard let (key, value) = first(keys) else { return nil }
-        guard case .bool(let flag) = value else { throw refuse(key, value, "must be true or false") }
+        guard case .bool(let flag) = value else {
+            throw refuse(key, value, "must be true or false")
+        }
         return flag
     }
 

@@ -148,7 +148,9 @@ extension ModelConfig {
     }
 
     private mutating func readSampling(_ json: ConfigObject) throws(CheckpointError) {
-        func fraction(_ key: String, _ range: ClosedRange<Double>) throws(CheckpointError) -> Float? {
+        func fraction(_ key: String, _ range: ClosedRange<Double>)
+            throws(CheckpointError) -> Float?
+        {
             guard let value = try json.number(key) else { return nil }
             guard range.contains(value) else {
                 throw json.refuse(
@@ -196,7 +198,8 @@ extension RopeConfig {
         let formerTheta = try json.number("rope_theta")
         let factor = try modern?.number("partial_rotary_factor") ?? formerFactor ?? partialFactor
         guard factor > 0, factor <= 1 else {
-            throw json.refuse("partial_rotary_factor", .number(factor), "must be above 0, at most 1")
+            throw json.refuse(
+                "partial_rotary_factor", .number(factor), "must be above 0 and at most 1")
         }
         // A product below must fit Int.
         guard ModelConfig.Limits.headDim.contains(headDim) else {

@@ -241,7 +241,9 @@ struct JSONScanner {
                 else { throw failure("half a surrogate pair") }
                 position += 2
                 let low = try hexUnit()
-                guard (0xDC00..<0xE000).contains(low) else { throw failure("half a surrogate pair") }
+                guard (0xDC00..<0xE000).contains(low) else {
+                    throw failure("half a surrogate pair")
+                }
                 code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
             }
             guard let scalar = Unicode.Scalar(code) else { throw failure("half a surrogate pair") }

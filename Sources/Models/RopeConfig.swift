@@ -100,7 +100,7 @@ package struct RopeConfig: Sendable, Equatable {
     /// The angles a backend needs.
     /// - Parameter positions: positions the model may be asked for. Dynamic scaling is fixed at
     ///   this length, so that a token's result does not depend on what follows it.
-    func specification(positions: Int, pairing: RotarySpecification.Pairing)
+    package func specification(positions: Int, pairing: RotarySpecification.Pairing)
         -> RotarySpecification
     {
         var magnitude = 1.0

@@ -95,7 +95,8 @@ package enum Safetensors {
         guard length <= UInt64(headerLimit), length <= UInt64(file.byteCount - 8) else {
             throw .malformed(
                 file: file.path, offset: 0, field: "header length",
-                reason: "\(length) bytes; the file has \(file.byteCount), the limit is \(headerLimit)")
+                reason: "\(length) bytes; the file has \(file.byteCount), "
+                    + "the limit is \(headerLimit)")
         }
         let header = try file.bytes(at: 8, count: Int(length))
         var entries: [Entry]
@@ -216,7 +217,8 @@ package enum Safetensors {
                     field: "\(field) of tensor \(excerpt(entry.name))", reason: reason)
             }
             guard entry.begin == end else {
-                throw refuse("data_offsets", "starts at \(entry.begin), the one before ends at \(end)")
+                throw refuse(
+                    "data_offsets", "starts at \(entry.begin), the one before ends at \(end)")
             }
             guard entry.end <= dataBytes else {
                 throw refuse("data_offsets", "ends at \(entry.end) of \(dataBytes) bytes of data")

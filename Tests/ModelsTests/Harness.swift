@@ -120,8 +120,8 @@ final class Runner {
             guard let last = try step(&sequences, rows: [tokens.count])[0].last else { break }
             let best = argmax(last)
             result.append(Int32(best))
-            margins.append(
-                last[best] - (last.enumerated().filter { $0.offset != best }.map(\.element).max() ?? 0))
+            let others = last.enumerated().filter { $0.offset != best }.map(\.element)
+            margins.append(last[best] - (others.max() ?? 0))
             sequences[0].tokens.append(Int32(best))
         }
         return (result, margins)

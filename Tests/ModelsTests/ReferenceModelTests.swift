@@ -57,8 +57,8 @@ struct ReferenceModelTests {
             let logits = try runner.logits(prompt.input_ids, chunk: prompt.input_ids.count)
             #expect(logits.count == prompt.logits_first_position + prompt.logits.count)
             for (index, expected) in prompt.logits.enumerated() {
-                worst = max(
-                    worst, largestDifference(logits[prompt.logits_first_position + index], expected))
+                let found = logits[prompt.logits_first_position + index]
+                worst = max(worst, largestDifference(found, expected))
             }
         }
         #expect(worst < tolerance)

@@ -27,7 +27,9 @@ public struct TinyCheckpoint: Sendable {
         var bytes: [UInt8] = []
         for _ in 0..<shape.reduce(1, *) {
             let bits = (mean + generator.nextNormal() * scale).bitPattern
-            for shift in stride(from: 0, to: 32, by: 8) { bytes.append(UInt8(bits >> shift & 0xFF)) }
+            for shift in stride(from: 0, to: 32, by: 8) {
+                bytes.append(UInt8(bits >> shift & 0xFF))
+            }
         }
         tensors[name] = Tensor(dtype: "F32", shape: shape, bytes: bytes)
     }

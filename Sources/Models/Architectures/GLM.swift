@@ -33,7 +33,7 @@ enum GLM: Architecture {
         if config.contextLength >= 131_072, config.rope.theta <= 10_000 {
             config.warnings.append(
                 "rope base \(config.rope.theta) with a context of \(config.contextLength): "
-                    + "glm-4-9b-chat has 5000000; this configuration was probably converted wrongly")
+                    + "glm-4-9b-chat has 5000000; it was probably converted wrongly")
         }
     }
 

@@ -59,7 +59,8 @@ enum GLM4MoE: Architecture {
             let rotary = try weights.rotary(config, pairing: .halves)
             (embedding, head) = try weights.embeddingAndHead(
                 config, table: "model.embed_tokens", head: "lm_head")
-            layers = try weights["model"].layers(config.layers) { index, w throws(CheckpointError) in
+            layers = try weights["model"].layers(config.layers) {
+                index, w throws(CheckpointError) in
                 let attention = try Attention(
                     config, w["self_attn"], rotary,
                     norm: try w.norm("input_layernorm", size: size, epsilon: epsilon),
