@@ -126,7 +126,7 @@ struct JSONCursor {
         }
         while true {
             try readStringBytes()
-            try expectColonKeepingScratch()
+            try expect(UInt8(ascii: ":"))
             try body(&self)
             let next = try peek()
             position += 1
@@ -135,10 +135,6 @@ struct JSONCursor {
                 throw error(.unexpectedByte(next), at: position - 1)
             }
         }
-    }
-
-    private mutating func expectColonKeepingScratch() throws(JSONError) {
-        try expect(UInt8(ascii: ":"))
     }
 
     /// Calls `body` once per element of the array that comes next; it must read the element.
@@ -163,21 +159,39 @@ struct JSONCursor {
         }
     }
 
-    /// Steps over one value, checking its brackets and strings; returns where it stands.
+    /// Steps over one value and returns where it stands. Only strings and the depth of brackets
+    /// are followed: whoever wants the value reads the range, and then everything is checked.
     mutating func skipValue() throws(JSONError) -> Range<Int> {
         let first = try peek()
         let start = position
-        switch first {
-        case UInt8(ascii: "{"):
-            try readMembersRaw { (cursor) throws(JSONError) in _ = try cursor.skipValue() }
-        case UInt8(ascii: "["):
-            try readElements { (cursor) throws(JSONError) in _ = try cursor.skipValue() }
-        case UInt8(ascii: "\""):
-            try readStringBytes()
-        default:
+        guard first == UInt8(ascii: "{") || first == UInt8(ascii: "[") else {
             _ = try readValue()
+            return start..<position
         }
-        return start..<position
+        var depth = 0
+        while position < end {
+            switch bytes[position] {
+            case UInt8(ascii: "{"), UInt8(ascii: "["): depth += 1
+            case UInt8(ascii: "}"), UInt8(ascii: "]"):
+                depth -= 1
+                if depth == 0 {
+                    position += 1
+                    return start..<position
+                }
+            case UInt8(ascii: "\""): skipString()
+            default: break
+            }
+            position += 1
+        }
+        throw error(.unexpectedEnd)
+    }
+
+    /// From an opening quote to the closing one.
+    private mutating func skipString() {
+        position += 1
+        while position < end, bytes[position] != UInt8(ascii: "\"") {
+            position += bytes[position] == UInt8(ascii: "\\") ? 2 : 1
+        }
     }
 
     // MARK: Numbers
@@ -270,8 +284,11 @@ struct JSONCursor {
         try expect(UInt8(ascii: "\""))
         scratch.removeAll(keepingCapacity: true)
         while position < end {
-            let byte = bytes[position]
-            switch byte {
+            let start = position
+            while position < end, Self.isPlain(bytes[position]) { position += 1 }
+            if position > start { scratch.append(contentsOf: bytes[start..<position]) }
+            guard position < end else { break }
+            switch bytes[position] {
             case UInt8(ascii: "\""):
                 position += 1
                 return
@@ -280,17 +297,20 @@ struct JSONCursor {
                 try readEscape()
             case 0..<0x20:
                 throw error(.controlCharacterInString)
-            case 0..<0x80:
-                scratch.append(byte)
-                position += 1
             default:
                 let length = UTF8Scan.scalarLength(bytes, at: position, end: end)
                 guard length > 0 else { throw error(.invalidUTF8) }
-                for offset in 0..<length { scratch.append(bytes[position + offset]) }
+                scratch.append(contentsOf: bytes[position..<position + length])
                 position += length
             }
         }
         throw error(.unexpectedEnd)
+    }
+
+    /// ASCII that stands for itself in a string.
+    @inline(__always)
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        byte &- 0x20 < 0x60 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
     }
 
     private mutating func readEscape() throws(JSONError) {

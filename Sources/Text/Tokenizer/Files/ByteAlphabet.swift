@@ -19,26 +19,39 @@ enum ByteAlphabet {
     /// The bytes that `piece` (UTF-8) stands for; `piece` itself when it is not written in the
     /// alphabet, as some added tokens are not.
     static func decode(_ piece: some Collection<UInt8>) -> [UInt8] {
-        let table = byteOfScalar
         var result: [UInt8] = []
         result.reserveCapacity(piece.count)
-        var lead: UInt32 = 0
+        append(piece, to: &result)
+        return result
+    }
+
+    static func append(_ piece: some Collection<UInt8>, to result: inout [UInt8]) {
+        let start = result.count
+        let table = byteOfScalar
+        var lead = 0
         for byte in piece {
-            let code: Int
-            if byte < 0x80, lead == 0 {
-                code = Int(byte)
-            } else if (0xC2...0xC5).contains(byte), lead == 0 {
-                lead = UInt32(byte & 0x1F)
-                continue
-            } else if byte & 0xC0 == 0x80, lead != 0 {
-                code = Int(lead << 6 | UInt32(byte & 0x3F))
+            var code = Int(byte)
+            if byte >= 0x80 {
+                if lead == 0, (0xC2...0xC5).contains(byte) {
+                    lead = Int(byte & 0x1F) << 6
+                    continue
+                }
+                code = lead != 0 && byte < 0xC0 ? lead | Int(byte & 0x3F) : 0x17F
                 lead = 0
-            } else {
-                return Array(piece)
+            } else if lead != 0 {
+                code = 0x17F
             }
-            guard table[code] >= 0 else { return Array(piece) }
-            result.append(UInt8(table[code]))
+            guard table[code] >= 0 else {
+                // U+017F stands for no byte: the piece is not written in the alphabet.
+                result.removeSubrange(start...)
+                result.append(contentsOf: piece)
+                return
+            }
+            result.append(UInt8(truncatingIfNeeded: table[code]))
         }
-        return lead == 0 ? result : Array(piece)
+        if lead != 0 {
+            result.removeSubrange(start...)
+            result.append(contentsOf: piece)
+        }
     }
 }

@@ -174,8 +174,14 @@ struct TokenizerJSON {
         var pieces = PieceTable(capacity: range.count / 24)
         var failure: TokenizerError?
         try reading("model.vocab", range) { (cursor) throws(JSONError) in
+            var piece: [UInt8] = []
             try cursor.readMembersRaw { (cursor) throws(JSONError) in
-                let piece = byteLevel ? ByteAlphabet.decode(cursor.scratch) : cursor.scratch
+                piece.removeAll(keepingCapacity: true)
+                if byteLevel {
+                    ByteAlphabet.append(cursor.scratch, to: &piece)
+                } else {
+                    piece.append(contentsOf: cursor.scratch)
+                }
                 let id = Int(try cursor.readInt())
                 let searchable = !control.contains(TokenID(truncatingIfNeeded: id))
                 if !pieces.insert(piece, id: id, searchable: searchable), failure == nil {
@@ -322,7 +328,7 @@ struct MergeReader {
     mutating func take(_ piece: some Collection<UInt8>, part: Int) {
         if part == 0 { joined.removeAll(keepingCapacity: true) }
         if byteLevel {
-            joined.append(contentsOf: ByteAlphabet.decode(piece))
+            ByteAlphabet.append(piece, to: &joined)
         } else {
             joined.append(contentsOf: piece)
         }

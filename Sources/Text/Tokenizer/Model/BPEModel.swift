@@ -17,23 +17,61 @@ struct BPEModel: Sendable {
         case characters
     }
 
-    var pieces: PieceTable
-    var rule: Rule
-    var alphabet: Alphabet
+    let pieces: PieceTable
+    let alphabet: Alphabet
+    // The rule taken apart: matching an enum with a table inside would retain the table for
+    // every pair of symbols looked at.
+    private let mergesPairs: Bool
+    private let pairs: PairTable
+    private let ranks: [UInt32]
     /// A word that is a piece is that piece, whatever the merges would make of it
     /// (tiktoken, `ignore_merges`).
-    var takesWholeWords: Bool
+    let takesWholeWords: Bool
     /// Ids of the 256 single bytes (-1 where there is none): the symbols of `.bytes`, the
     /// fallback of `.characters`; empty when characters have no byte fallback.
-    var byteIDs: [TokenID]
-    var unknownID: TokenID?
-    var fusesUnknown: Bool
+    let byteIDs: [TokenID]
+    let unknownID: TokenID?
+    let fusesUnknown: Bool
 
     static let never = UInt64.max
+
+    init(
+        pieces: PieceTable, rule: Rule, alphabet: Alphabet, takesWholeWords: Bool,
+        byteIDs: [TokenID], unknownID: TokenID?, fusesUnknown: Bool
+    ) {
+        self.pieces = pieces
+        self.alphabet = alphabet
+        self.takesWholeWords = takesWholeWords
+        self.byteIDs = byteIDs
+        self.unknownID = unknownID
+        self.fusesUnknown = fusesUnknown
+        switch rule {
+        case .pairs(let table):
+            (mergesPairs, pairs, ranks) = (true, table, [])
+        case .concatenation(let byID):
+            (mergesPairs, pairs, ranks) = (false, PairTable(capacity: 0), byID)
+        }
+    }
 
     /// Appends the ids of `bytes[start..<end]` to `output`.
     @inline(__always)
     func encode(
+        _ bytes: [UInt8], _ start: Int, _ end: Int, scratch: inout EncodeScratch,
+        into output: inout [TokenID]
+    ) {
+        guard end &- start <= ShortWord.bytesMax else {
+            encodeLong(bytes, start, end, scratch: &scratch, into: &output)
+            return
+        }
+        let word = ShortWord(bytes, start, end)
+        if scratch.shortWords.append(word, to: &output) { return }
+        let first = output.count
+        encodeLong(bytes, start, end, scratch: &scratch, into: &output)
+        scratch.shortWords.insert(word, output, from: first)
+    }
+
+    @inline(never)
+    private func encodeLong(
         _ bytes: [UInt8], _ start: Int, _ end: Int, scratch: inout EncodeScratch,
         into output: inout [TokenID]
     ) {
@@ -118,7 +156,7 @@ struct BPEModel: Sendable {
         }
         // Under `.concatenation` an unknown character may still be part of a known piece; it
         // falls back only once the merging is over.
-        if case .concatenation = rule {
+        if !mergesPairs {
             append(start, end, id: -1, to: &symbols)
             return
         }
@@ -146,13 +184,11 @@ struct BPEModel: Sendable {
     private func candidate(
         _ bytes: [UInt8], _ left: MergeSymbol, _ right: MergeSymbol
     ) -> UInt64 {
-        switch rule {
-        case .pairs(let table):
-            return left.isFrozen || right.isFrozen ? Self.never : table.merge(left.id, right.id)
-        case .concatenation(let ranks):
-            let id = pieces.id(of: bytes, Int(left.start), Int(right.end))
-            return id < 0 ? Self.never : UInt64(ranks[Int(id)]) << 32 | UInt64(UInt32(id))
+        if mergesPairs {
+            return left.isFrozen || right.isFrozen ? Self.never : pairs.merge(left.id, right.id)
         }
+        let id = pieces.id(of: bytes, Int(left.start), Int(right.end))
+        return id < 0 ? Self.never : UInt64(ranks[Int(id)]) << 32 | UInt64(UInt32(id))
     }
 
     private func mergeFew(_ bytes: [UInt8], _ scratch: inout EncodeScratch) {

@@ -6,6 +6,7 @@ struct EncodeScratch: Sendable {
     var ranks: [UInt64] = []
     var heap = MergeHeap()
     var words = WordCache()
+    var shortWords = ShortWordCache()
     var lattice: [LatticeNode] = []
 
     /// Gives back what a very long word made large; the pool keeps scratches for ever.
@@ -73,6 +74,82 @@ struct MergeHeap: Sendable {
             parent = child
         }
         return first
+    }
+}
+
+/// A word of at most 15 bytes: the bytes, and their number in the top byte.
+struct ShortWord: Sendable, Equatable {
+    static let bytesMax = 15
+
+    var low: UInt64 = 0
+    var high: UInt64 = 0
+
+    init() {}
+
+    @inline(__always)
+    init(_ bytes: [UInt8], _ start: Int, _ end: Int) {
+        let middle = min(start &+ 8, end)
+        var index = middle
+        while index > start {
+            index &-= 1
+            low = low << 8 | UInt64(bytes[index])
+        }
+        index = end
+        while index > middle {
+            index &-= 1
+            high = high << 8 | UInt64(bytes[index])
+        }
+        high |= UInt64(truncatingIfNeeded: end &- start) << 56
+    }
+
+    @inline(__always)
+    var line: Int {
+        let mixed = (low ^ high &* 0x9E37_79B9_7F4A_7C15) &* 0xD6E8_FEB8_6659_FD93
+        return Int(truncatingIfNeeded: mixed >> 51)
+    }
+}
+
+/// The first of two caches of words: the word itself lies in the line, 32 bytes in all, so that
+/// a common word costs one load from the 256 KiB that stay near the core.
+struct ShortWordCache: Sendable {
+    private struct Line: Sendable {
+        var word = ShortWord()
+        var first: TokenID = 0
+        var second: TokenID = 0
+        var third: TokenID = 0
+        var count: Int32 = 0
+    }
+
+    static let idCountMax = 3
+    private static let lineCount = 1 << 13
+    private var lines: [Line] = []
+
+    @inline(__always)
+    func append(_ word: ShortWord, to output: inout [TokenID]) -> Bool {
+        let index = word.line
+        guard index < lines.count else { return false }
+        let line = lines[index]
+        guard line.word == word else { return false }
+        output.append(line.first)
+        if line.count > 1 {
+            output.append(line.second)
+            if line.count > 2 { output.append(line.third) }
+        }
+        return true
+    }
+
+    @inline(__always)
+    mutating func insert(_ word: ShortWord, _ ids: [TokenID], from start: Int) {
+        let count = ids.count &- start
+        guard count > 0, count <= Self.idCountMax else { return }
+        if lines.isEmpty { lines = [Line](repeating: Line(), count: Self.lineCount) }
+        var line = Line()
+        line.word = word
+        line.first = ids[start]
+        if count > 1 { line.second = ids[start &+ 1] }
+        if count > 2 { line.third = ids[start &+ 2] }
+        line.count = Int32(truncatingIfNeeded: count)
+        lines[word.line] = line
     }
 }
 
