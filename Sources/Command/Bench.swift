@@ -48,21 +48,39 @@ struct Bench: ParsableCommand {
     }
 
     func run() throws {
-        let loaded = try loadWeights(model, path: try model.path())
-        let before = try MachineProbe(options: model.computeOptions)
-        let bencher = StepTimer(model: loaded, repetitions: repetitions)
+        let path = try model.path()
+        let loaded = try loadWeights(model, path: path)
+        let arithmetic = try arithmetic(path)
+        let before = try MachineProbe.measure(threads: model.threads)
+        let timer = StepTimer(model: loaded, repetitions: repetitions)
         var rows: [BenchRow] = []
         for length in try Self.numbers(prompt) where length > 0 {
-            rows.append(try bencher.prefill(length))
+            rows.append(try timer.prefill(length))
         }
         for depth in try Self.numbers(depth) {
             for batch in try Self.numbers(batch) where batch > 0 {
-                rows.append(try bencher.decode(batch: batch, depth: depth, tokens: tokens))
+                rows.append(try timer.decode(batch: batch, depth: depth, tokens: tokens))
             }
         }
-        let after = try MachineProbe(options: model.computeOptions)
-        let limits = BenchLimits(before, after, loaded.info)
+        let after = try MachineProbe.measure(threads: model.threads)
+        let limits = BenchLimits(before, after, loaded.info, arithmetic)
         print(json ? limits.json(rows) : limits.table(rows))
+    }
+
+    /// What most of the weights are multiplied as.
+    private func arithmetic(_ path: String) throws -> BenchLimits.Arithmetic {
+        let floats: BenchLimits.Arithmetic = model.compute == .bf16 ? .bf16 : .f32
+        switch model.quantization {
+        case .int8, .int4: return .int8
+        case .f32, .f16: return .f32
+        case .bf16: return floats
+        case nil: break
+        }
+        switch try ModelInspection(path).storedTypes.first?.type {
+        case "bf16": return floats
+        case "f32", "f16", nil: return .f32
+        default: return .int8
+        }
     }
 }
 

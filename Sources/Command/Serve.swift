@@ -43,7 +43,7 @@ struct Serve: AsyncParsableCommand {
     var drainTimeout: Int = 30
 
     @Option(help: "Log lines as json or human text. Default: human on a terminal.")
-    var logFormat: LineLogHandler.Format?
+    var logFormat: LineLogHandler.Style?
 
     @Option(help: "Log level: debug, info, warning or error.")
     var logLevel: Logger.Level = .info
@@ -57,8 +57,8 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         let format = logFormat ?? (Terminal.isErrorInteractive ? .human : .json)
-        var logger = Logger(label: "autoglm") { LineLogHandler(label: $0, format: format) }
-        logger.logLevel = logLevel
+        let logger = Logger(label: "autoglm") { LineLogHandler(
+                label: $0, style: format, level: logLevel, usesColor: Terminal.hasColor) }
 
         var options = ServerOptions()
         options.host = host
@@ -73,7 +73,8 @@ struct Serve: AsyncParsableCommand {
         // Before minutes of loading, not after.
         try options.validate()
 
-        let metrics = ServerMetrics(version: buildVersion)
+        let metrics = ServerMetrics(
+            build: [("version", buildVersion)], startTime: Date().timeIntervalSince1970)
         let loaded = try loadModel(model, capacity) { engine in
             engine.queueRequests = queueLimit
             engine.queueTimeout = .seconds(queueTimeout)
@@ -106,5 +107,5 @@ struct Serve: AsyncParsableCommand {
     }
 }
 
-extension LineLogHandler.Format: ExpressibleByArgument {}
+extension LineLogHandler.Style: ExpressibleByArgument {}
 extension Logger.Level: @retroactive ExpressibleByArgument {}
