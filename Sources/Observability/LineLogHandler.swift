@@ -1,0 +1,127 @@
+import FoundationEssentials
+import Glibc
+package import Logging
+package import Synchronization
+
+/// Writes one line per log entry to standard error: human text, or one JSON object.
+///
+/// Entries hold ids, sizes, codes and timings; callers never put prompt or output text in.
+package struct LineLogHandler: LogHandler {
+    package enum Format: String, Sendable, CaseIterable { case human, json }
+
+    package var logLevel: Logger.Level
+    package var metadata: Logger.Metadata = [:]
+    package var metadataProvider: Logger.MetadataProvider?
+    private let label: String
+    private let format: Format
+    private let usesColor: Bool
+    private let write: @Sendable (String) -> Void
+
+    /// - Parameter write: receives whole lines; standard error by default.
+    package init(
+        label: String, format: Format, level: Logger.Level = .info, usesColor: Bool = false,
+        write: @escaping @Sendable (String) -> Void = LineLogHandler.standardError
+    ) {
+        self.label = label
+        self.format = format
+        self.logLevel = level
+        self.usesColor = usesColor
+        self.write = write
+    }
+
+    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    package func log(event: LogEvent) {
+        var all = metadata
+        if let provider = metadataProvider { all.merge(provider.get()) { _, new in new } }
+        if let extra = event.metadata { all.merge(extra) { _, new in new } }
+        if let error = event.error { all["error"] = "\(error)" }
+        let pairs = all.sorted { $0.key < $1.key }
+        switch format {
+        case .json: write(json(event.level, "\(event.message)", pairs))
+        case .human: write(human(event.level, "\(event.message)", pairs))
+        }
+    }
+
+    private func json(
+        _ level: Logger.Level, _ message: String,
+        _ pairs: [(key: String, value: Logger.MetadataValue)]
+    ) -> String {
+        var line = "{\"time\":\"\(Self.timestamp())\",\"level\":\"\(level)\","
+        line += "\"logger\":\(Self.quoted(label)),\"message\":\(Self.quoted(message))"
+        for (key, value) in pairs {
+            line += ",\(Self.quoted(key)):\(Self.quoted("\(value)"))"
+        }
+        return line + "}\n"
+    }
+
+    private func human(
+        _ level: Logger.Level, _ message: String,
+        _ pairs: [(key: String, value: Logger.MetadataValue)]
+    ) -> String {
+        let name = "\(level)".uppercased()
+        var line = Self.timestamp() + " "
+        line += usesColor ? "\u{1B}[\(Self.color(level))m\(name)\u{1B}[0m" : name
+        line += " " + Self.oneLine(message)
+        for (key, value) in pairs { line += " \(key)=\(Self.oneLine("\(value)"))" }
+        return line + "\n"
+    }
+
+    private static func color(_ level: Logger.Level) -> String {
+        switch level {
+        case .trace, .debug: "2"
+        case .info, .notice: "32"
+        case .warning: "33"
+        case .error, .critical: "31"
+        }
+    }
+
+    private static func timestamp() -> String {
+        Date.ISO8601FormatStyle(includingFractionalSeconds: true).format(Date.now)
+    }
+
+    /// A client's bytes must not be able to start a line of their own.
+    private static func oneLine(_ text: String) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars {
+            if scalar.value < 0x20 || scalar.value == 0x7F {
+                result += "?"
+            } else {
+                result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
+
+    private static func quoted(_ text: String) -> String {
+        var result = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case "\n": result += "\\n"
+            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
+                let hex = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "\""
+    }
+
+    /// Lines that could not be written, for instance because the disk is full.
+    package static let dropped = Atomic<Int>(0)
+
+    /// One `write` per line, so that lines of several threads do not mix. A full disk loses lines,
+    /// never requests.
+    @Sendable package static func standardError(_ line: String) {
+        let bytes = Array(line.utf8)
+        let written = unsafe bytes.withUnsafeBytes { buffer in
+            unsafe Glibc.write(STDERR_FILENO, buffer.baseAddress, buffer.count)
+        }
+        if written != bytes.count { dropped.wrappingAdd(1, ordering: .relaxed) }
+    }
+}

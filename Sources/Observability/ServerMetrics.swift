@@ -1,0 +1,93 @@
+import FoundationEssentials
+
+/// Every metric of a model server, under its fixed name.
+package final class ServerMetrics: Sendable {
+    // HTTP
+    package let requests = Counter(
+        "http_requests", "HTTP requests answered.", labels: ["method", "handler", "code"])
+    package let requestDuration = Histogram(
+        "http_request_duration_seconds", "Time from request head to the end of the answer.",
+        labels: ["handler"], bounds: Buckets.durations)
+    package let connections = Gauge("http_connections", "Open client connections.")
+
+    // Latency
+    package let timeToFirstToken = Histogram(
+        "autoglm_time_to_first_token_seconds", "Arrival to first token.",
+        bounds: Buckets.timeToFirstToken)
+    package let interTokenLatency = Histogram(
+        "autoglm_inter_token_latency_seconds", "Gap between two output tokens.",
+        bounds: Buckets.interToken)
+    package let timePerOutputToken = Histogram(
+        "autoglm_time_per_output_token_seconds", "Mean gap between the tokens of a request.",
+        bounds: Buckets.interToken)
+    package let requestLatency = Histogram(
+        "autoglm_e2e_request_latency_seconds", "Arrival to last token.",
+        bounds: Buckets.durations)
+    package let queueTime = Histogram(
+        "autoglm_queue_time_seconds", "Arrival to first scheduled.", bounds: Buckets.durations)
+    package let prefillTime = Histogram(
+        "autoglm_prefill_time_seconds", "First scheduled to first token.",
+        bounds: Buckets.durations)
+    package let decodeTime = Histogram(
+        "autoglm_decode_time_seconds", "First token to last token.", bounds: Buckets.durations)
+
+    // Engine
+    package let running = Gauge("autoglm_requests_running", "Sequences being computed.")
+    package let waiting = Gauge(
+        "autoglm_requests_waiting", "Sequences in the queue.", labels: ["priority"])
+    package let blocks = Gauge(
+        "autoglm_kv_blocks", "KV blocks by what holds them.", labels: ["state"])
+    package let blockUsage = Gauge(
+        "autoglm_kv_usage_ratio", "Share of KV blocks held by running sequences.")
+    package let preemptions = Counter(
+        "autoglm_preemptions", "Sequences put back into the queue for want of KV blocks.")
+    package let stepTime = Histogram(
+        "autoglm_step_seconds", "Time of one engine step.", bounds: Buckets.interToken)
+    package let batchTokens = Histogram(
+        "autoglm_batch_tokens", "Tokens computed in one step.", bounds: Buckets.tokens)
+    package let memoryBandwidth = Gauge(
+        "autoglm_memory_bandwidth_ratio",
+        "Bytes read per second of a decode step over the measured memory bandwidth.")
+
+    // Tokens and outcomes
+    package let promptTokens = Counter(
+        "autoglm_prompt_tokens", "Prompt tokens of finished requests.")
+    package let cachedPromptTokens = Counter(
+        "autoglm_cached_prompt_tokens", "Prompt tokens found in the prefix cache.")
+    package let generatedTokens = Counter("autoglm_generated_tokens", "Tokens put out.")
+    package let finished = Counter(
+        "autoglm_requests_finished", "Sequences finished, by reason.", labels: ["reason"])
+    package let rejections = Counter(
+        "autoglm_admission_rejections", "Requests refused before any work, by reason.",
+        labels: ["reason"])
+    package let ready = Gauge("autoglm_ready", "1 while new requests are accepted.")
+
+    let build: [(String, String)]
+    let startTime: Double
+
+    /// - Parameter version: of this program, for `build_info`.
+    /// - Parameter startTime: seconds since 1970 at which the process started; now by default.
+    package init(version: String, startTime: Double? = nil) {
+        build = [("version", version), ("program", "autoglm")]
+        self.startTime = startTime ?? Date.now.timeIntervalSince1970
+        for priority in 0...9 { waiting.set(0, String(priority)) }
+        for state in ["used", "cached", "free"] { blocks.set(0, state) }
+        running.set(0)
+        blockUsage.set(0)
+    }
+
+    /// Where the KV blocks are.
+    package func setBlocks(total: Int, used: Int, cached: Int) {
+        blocks.set(Double(used), "used")
+        blocks.set(Double(cached), "cached")
+        blocks.set(Double(total - used - cached), "free")
+        blockUsage.set(total > 0 ? Double(used) / Double(total) : 0)
+    }
+
+    /// How many sequences wait, by priority 0…9.
+    package func setWaiting(_ byPriority: [Int]) {
+        for (priority, count) in byPriority.prefix(10).enumerated() {
+            waiting.set(Double(count), String(priority))
+        }
+    }
+}

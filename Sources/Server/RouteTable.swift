@@ -1,0 +1,50 @@
+import HTTPTypes
+
+/// The routes of the server: which exist, which need a key, which are work.
+///
+/// Routing, authentication, 405 answers and the labels of metrics all read this one table, and a
+/// test walks it.
+enum Route: String, CaseIterable, Sendable {
+    case chatCompletions = "/v1/chat/completions"
+    case completions = "/v1/completions"
+    case models = "/v1/models"
+    case model = "/v1/models/{id}"
+    case tokenize = "/v1/tokenize"
+    case detokenize = "/v1/detokenize"
+    case health = "/health"
+    case live = "/livez"
+    case ready = "/readyz"
+    case ping = "/ping"
+    case version = "/version"
+    case metrics = "/metrics"
+
+    var method: HTTPRequest.Method {
+        switch self {
+        case .chatCompletions, .completions, .tokenize, .detokenize: .post
+        case .models, .model, .health, .live, .ready, .ping, .version, .metrics: .get
+        }
+    }
+
+    /// The path as the router wants it. Model names may contain slashes.
+    var pattern: String {
+        self == .model ? "/v1/models/**" : rawValue
+    }
+
+    /// Routes are closed unless they are listed here.
+    var needsKey: Bool {
+        switch self {
+        case .health, .live, .ready, .ping, .version: false
+        case .chatCompletions, .completions, .models, .model, .tokenize, .detokenize, .metrics:
+            true
+        }
+    }
+
+    /// Whether the route does work that a draining server refuses.
+    var isWork: Bool { method == .post }
+
+    static func matching(path: String) -> Route? {
+        if let route = Route(rawValue: path), route != .model { return route }
+        let prefix = "/v1/models/"
+        return path.hasPrefix(prefix) && path.utf8.count > prefix.utf8.count ? .model : nil
+    }
+}

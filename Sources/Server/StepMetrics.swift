@@ -1,0 +1,14 @@
+package import AutoGLMEngine
+package import AutoGLMObservability
+
+extension ServerMetrics {
+    /// Takes what the engine says about a step; called on the engine thread.
+    package func record(_ step: StepReport) {
+        stepTime.observe(step.seconds)
+        batchTokens.observe(Double(step.batchTokens))
+        running.set(Double(step.running))
+        setWaiting(step.waitingByPriority)
+        setBlocks(total: step.blocksTotal, used: step.blocksUsed, cached: step.blocksCached)
+        preemptions.raise(to: Double(step.preemptions))
+    }
+}
