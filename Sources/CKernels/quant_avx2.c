@@ -1,6 +1,7 @@
 // Quantised products with AVX2.
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <math.h>
 
 #include "quant_forms.h"
 
@@ -25,6 +26,7 @@ K_INLINE VI v_dot(const int F, VI sum, VI w, VI b) {
 }
 
 #include "quant_tile.h"
+#include "quant_cache.h"
 
 #pragma clang attribute pop
 #endif

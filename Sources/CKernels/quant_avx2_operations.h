@@ -16,6 +16,8 @@
 #define v_zero _mm256_setzero_si256
 #define v_set32 _mm256_set1_epi32
 #define v_set _mm256_set1_ps
+#define v_add32 _mm256_add_epi32
+#define v_shift_left32(v, n) _mm256_slli_epi32(v, n)
 #define v_float _mm256_cvtepi32_ps
 #define v_mul _mm256_mul_ps
 #define v_fma _mm256_fmadd_ps

@@ -1,6 +1,7 @@
 // Quantised products with AVX-512 VNNI.
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <math.h>
 
 #include "quant_forms.h"
 
@@ -29,6 +30,8 @@ typedef __m512 VF_avx512;
 #define v_zero _mm512_setzero_si512
 #define v_set32 _mm512_set1_epi32
 #define v_set _mm512_set1_ps
+#define v_add32 _mm512_add_epi32
+#define v_shift_left32(v, n) _mm512_slli_epi32(v, n)
 #define v_float _mm512_cvtepi32_ps
 #define v_mul _mm512_mul_ps
 #define v_fma _mm512_fmadd_ps
@@ -79,6 +82,7 @@ K_INLINE int32_t v_store16(int8_t *p, const VI *i) {
 }
 
 #include "quant_tile.h"
+#include "quant_cache.h"
 
 #pragma clang attribute pop
 #endif

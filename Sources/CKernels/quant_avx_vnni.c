@@ -1,6 +1,7 @@
 // Quantised products with AVX-VNNI: 256-bit dot products on processors without AVX-512.
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <math.h>
 
 #include "quant_forms.h"
 
@@ -13,6 +14,7 @@
 #define v_dot(F, sum, w, b) _mm256_dpbusd_avx_epi32(sum, w, b)
 
 #include "quant_tile.h"
+#include "quant_cache.h"
 
 #pragma clang attribute pop
 #endif

@@ -128,4 +128,6 @@ typedef struct {
 } k_quant_kernels;
 
 extern const k_quant_kernels k_quant_scalar, k_quant_avx2, k_quant_avx_vnni, k_quant_avx512;
+extern const k_cache_ops k_quant_cache_scalar, k_quant_cache_avx2, k_quant_cache_avx_vnni,
+  k_quant_cache_avx512;
 extern const int8_t k_quant_table[16];

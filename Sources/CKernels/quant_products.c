@@ -106,22 +106,39 @@ ALL_FORMS(FORM)
    ROW(14, isa) ROW(15, isa)}
 
 SET(scalar)
-static const k_format_ops scalar_ops[K_FORM_COUNT] = TABLE(scalar);
 #if defined(__x86_64__)
 SET(avx2) SET(avx_vnni) SET(avx512)
-static const k_format_ops avx2_ops[K_FORM_COUNT] = TABLE(avx2);
-static const k_format_ops avx_vnni_ops[K_FORM_COUNT] = TABLE(avx_vnni);
-static const k_format_ops avx512_ops[K_FORM_COUNT] = TABLE(avx512);
+static const k_format_ops formats[K_QUANT_SETS][K_FORM_COUNT] = {
+  TABLE(scalar), TABLE(avx2), TABLE(avx_vnni), TABLE(avx512)};
+static const k_cache_ops *const caches[K_QUANT_SETS] = {
+  &k_quant_cache_scalar, &k_quant_cache_avx2, &k_quant_cache_avx_vnni, &k_quant_cache_avx512};
+#else
+static const k_format_ops formats[1][K_FORM_COUNT] = {TABLE(scalar)};
+static const k_cache_ops *const caches[1] = {&k_quant_cache_scalar};
 #endif
+
+static k_quant_set set_for(k_isa isa) {
+  if (isa >= K_ISA_AVX512_VNNI) return K_QUANT_AVX512;
+  if (isa < K_ISA_AVX2) return K_QUANT_SCALAR;
+  return k_cpu_features().avx_vnni ? K_QUANT_AVX_VNNI : K_QUANT_AVX2;
+}
+static bool runs_here(k_quant_set set) {
+  const k_isa best = k_best_isa();
+  return set == K_QUANT_SCALAR
+         || (set == K_QUANT_AVX2 && best >= K_ISA_AVX2)
+         || (set == K_QUANT_AVX_VNNI && best >= K_ISA_AVX2 && k_cpu_features().avx_vnni)
+         || (set == K_QUANT_AVX512 && best >= K_ISA_AVX512_VNNI);
+}
 
 const k_format_ops *k_quant_format_ops(k_isa isa, uint32_t format, k_scaling scaling) {
   (void)scaling;  // comes with the rows
   if (format < K_FORMAT_QUANT || format >= K_FORMAT_QUANT + K_FORM_COUNT) return 0;
-  const uint32_t form = format - K_FORMAT_QUANT;
-#if defined(__x86_64__)
-  if (isa >= K_ISA_AVX512_VNNI) return &avx512_ops[form];
-  // All of them give the same bits, so AVX-VNNI needs no name of its own.
-  if (isa >= K_ISA_AVX2) return k_cpu_features().avx_vnni ? &avx_vnni_ops[form] : &avx2_ops[form];
-#endif
-  return &scalar_ops[form];
+  return &formats[set_for(isa)][format - K_FORMAT_QUANT];
 }
+const k_cache_ops *k_quant_cache_ops(k_isa isa) { return caches[set_for(isa)]; }
+
+const k_format_ops *k_quant_set_formats(k_quant_set set, uint32_t format) {
+  if (format < K_FORMAT_QUANT || format >= K_FORMAT_QUANT + K_FORM_COUNT) return 0;
+  return runs_here(set) ? &formats[set][format - K_FORMAT_QUANT] : 0;
+}
+const k_cache_ops *k_quant_set_cache(k_quant_set set) { return runs_here(set) ? caches[set] : 0; }

@@ -137,3 +137,68 @@ const k_quant_kernels k_quant_scalar = {
             {0, tile_12}, {0, tile_13}, {0, tile_14}, {0, tile_15}},
   .quantize_row = quantize_row_scalar,
 };
+
+// ---- 8-bit keys and values: vectors of eight that the compiler makes of what it has -------------
+#define T(name) name##_scalar
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define ROWS_MAX 4
+#define LANES 8
+typedef struct { int32_t v[8]; } VI_scalar;
+typedef struct { float v[8]; } VF_scalar;
+#define VI VI_scalar
+#define VF VF_scalar
+#define FOR8 for (int l = 0; l < 8; l++)
+#define from_bits_scalar float_of
+K_INLINE VI v_set32(int32_t i) {
+  VI r;
+  FOR8 r.v[l] = i;
+  return r;
+}
+K_INLINE VI v_zero(void) { return v_set32(0); }
+K_INLINE VF v_set(float f) {
+  VF r;
+  FOR8 r.v[l] = f;
+  return r;
+}
+K_INLINE VI v_add32(VI a, VI b) {
+  FOR8 a.v[l] += b.v[l];
+  return a;
+}
+K_INLINE VI v_shift_left32(VI a, int n) {
+  FOR8 a.v[l] = (int32_t)((uint32_t)a.v[l] << n);
+  return a;
+}
+K_INLINE VF v_mul(VF a, VF b) {
+  FOR8 a.v[l] *= b.v[l];
+  return a;
+}
+K_INLINE VF v_float(VI a) {
+  VF r;
+  FOR8 r.v[l] = (float)a.v[l];
+  return r;
+}
+K_INLINE VI v_load(const void *p) {
+  VI v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+K_INLINE VF v_f32(const float *p) {
+  VF v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+K_INLINE void v_store(float *p, VF v) { memcpy(p, &v, sizeof v); }
+K_INLINE VI v_broadcast(const int8_t *p) {
+  int32_t i;
+  memcpy(&i, p, 4);
+  return v_set32(i);
+}
+// Unsigned bytes of u by signed bytes of s.
+K_INLINE VI v_dot(const int form, VI sum, VI u, VI s) {
+  (void)form;
+  for (int i = 0; i < 4; i++)
+    FOR8 sum.v[l] += (u.v[l] >> (8 * i) & 255)
+                     * ((int32_t)((uint32_t)s.v[l] << (24 - 8 * i)) >> 24);
+  return sum;
+}
+#include "quant_cache.h"

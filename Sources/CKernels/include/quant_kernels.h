@@ -39,6 +39,14 @@ enum {
   K_FORMAT_INT4 = K_FORMAT_QUANT + K_FORM_Q4,
 };
 
+// The sets of kernels behind the instruction sets; AVX-VNNI hides behind K_ISA_AVX2, as its results
+// are the same. For tests: NULL where this processor cannot run a set.
+typedef enum k_quant_set {
+  K_QUANT_SCALAR, K_QUANT_AVX2, K_QUANT_AVX_VNNI, K_QUANT_AVX512, K_QUANT_SETS,
+} k_quant_set;
+const k_format_ops *k_quant_set_formats(k_quant_set set, uint32_t format);
+const k_cache_ops *k_quant_set_cache(k_quant_set set);
+
 // The lossless format of a stored type; 0 where it is not a quantised type.
 uint32_t k_quant_format_of(k_stored stored);
 // Values that share a block of a stored type, and its bytes.
