@@ -6,6 +6,20 @@ import TestKit
 /// The backends that every model is run on.
 enum BackendKind: String, CaseIterable, Sendable {
     case reference
+    /// The best kernels of this machine, and each simpler set.
+    case cpu, avx2, scalar
+
+    static let allCases: [BackendKind] = [.reference, .cpu]
+        + [.avx2, .scalar].filter { (try? $0.cpu()) != nil }
+
+    private func cpu() throws -> CPUBackend {
+        var options = ComputeOptions()
+        options.precision = .f32
+        options.cacheFormat = .f32
+        options.threads = 2
+        options.instructionSet = self == .cpu ? nil : rawValue
+        return try CPUBackend(options: options)
+    }
 
     func load(_ path: String, options: LoadOptions = LoadOptions()) throws -> any CausalLM {
         var options = options
@@ -13,6 +27,8 @@ enum BackendKind: String, CaseIterable, Sendable {
         switch self {
         case .reference:
             return try ModelLoader.load(path, options: options, backend: ReferenceBackend())
+        case .cpu, .avx2, .scalar:
+            return try ModelLoader.load(path, options: options, backend: try cpu())
         }
     }
 }
