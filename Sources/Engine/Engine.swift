@@ -1,27 +1,270 @@
+import AutoGLMDecoding
+package import AutoGLMModels
+import AutoGLMScheduling
+import Synchronization
+
+/// What the engine must know of the model it runs.
+package struct EngineShape: Sendable {
+    /// Logits per row, padding included.
+    package var rowWidth: Int
+    /// Tokens that may be sampled: ids below this.
+    package var vocabulary: Int
+    package var contextMax: Int
+    package var blocks: Int
+    package var blockTokens: Int
+    /// The model's own stop tokens.
+    package var stopTokens: [Int32]
+
+    package init(
+        rowWidth: Int, vocabulary: Int, contextMax: Int, blocks: Int, blockTokens: Int,
+        stopTokens: [Int32]
+    ) {
+        self.rowWidth = rowWidth
+        self.vocabulary = min(vocabulary, rowWidth)
+        self.contextMax = contextMax
+        self.blocks = blocks
+        self.blockTokens = blockTokens
+        self.stopTokens = stopTokens
+    }
+}
+
+/// What callers' threads and the engine thread share. Each lock is held for a few instructions.
+final class EngineShared: Sendable {
+    struct State {
+        var gate: AdmissionGate
+        var status = EngineStatus()
+        var lastProgress: Duration = .zero
+        /// Accepted and not yet ended.
+        var liveCount = 0
+        var lastID: UInt64 = 0
+    }
+
+    let options: EngineOptions
+    let shape: EngineShape
+    let mailbox = Mailbox()
+    let state: Mutex<State>
+    private let start = ContinuousClock.now
+
+    init(options: EngineOptions, shape: EngineShape) {
+        self.options = options
+        self.shape = shape
+        let limits = AdmissionGate.Limits(
+            sequenceTokensMax: min(shape.contextMax, shape.blocks * shape.blockTokens),
+            requestsMax: options.queueRequests,
+            tokensMax: options.queueTokens ?? 4 * shape.contextMax)
+        var initial = State(gate: AdmissionGate(limits: limits))
+        initial.status.blocksTotal = shape.blocks
+        state = Mutex(initial)
+    }
+
+    /// Time since the engine's start.
+    var now: Duration { ContinuousClock.now - start }
+
+    func stopTokens(of sampling: SamplingParameters) -> [Int32] {
+        sampling.ignoreEOS ? sampling.stopTokens : shape.stopTokens + sampling.stopTokens
+    }
+
+    func queueLimit(_ request: LiveRequest) -> Duration {
+        request.request.queueTimeout ?? options.queueTimeout
+    }
+
+    func leftQueue(_ request: LiveRequest, started: Bool) {
+        let now = self.now
+        state.withLock {
+            $0.gate.leave(
+                promptTokens: request.request.prompt.count, tenant: request.request.tenant,
+                started: started, now: now)
+        }
+    }
+
+    func ended() {
+        state.withLock { $0.liveCount -= 1 }
+    }
+
+    func publish(_ report: StepReport, isStep: Bool, newTokens: Int) {
+        let now = self.now
+        state.withLock { state in
+            state.lastProgress = now
+            state.status.running = report.running
+            state.status.blocksUsed = report.blocksUsed
+            state.status.blocksCached = report.blocksCached
+            state.status.preemptions = report.preemptions
+            if isStep { state.status.steps += 1 }
+            state.status.generatedTokens += UInt64(newTokens)
+        }
+    }
+
+    func didStop() {
+        state.withLock { $0.status.isStopped = true }
+    }
+}
+
 /// The front of the engine thread: takes requests from any task, hands out token streams.
 package final class Engine: Sendable {
-    let stepSink: (@Sendable (StepReport) -> Void)?
+    private let shared: EngineShared
+    private let thread: EngineThread
 
-    init(stepSink: (@Sendable (StepReport) -> Void)?) {
-        self.stepSink = stepSink
+    package var shape: EngineShape { shared.shape }
+
+    /// Starts the engine thread. The model's cache must have `shape.blocks` blocks.
+    /// - Throws: ``EngineError/noThread`` when the system refuses one.
+    package init(
+        _ model: sending any CausalLM, shape: EngineShape, options: EngineOptions
+    ) throws(EngineError) {
+        let shared = EngineShared(options: options, shape: shape)
+        let limits = Scheduler.Limits(
+            blocks: shape.blocks, blockTokens: shape.blockTokens, contextMax: shape.contextMax,
+            sequencesMax: options.sequencesMax, stepTokens: options.stepTokens,
+            // Room for the prompt rows of a request that wants their log-probabilities.
+            logitRows: options.sequencesMax + 32, prefixCache: options.prefixCache)
+        let box = ModelBox(model)
+        let thread = EngineThread {
+            let runner = ModelRunner(
+                box.model, rowWidth: shape.rowWidth, vocabulary: shape.vocabulary)
+            var loop = EngineLoop(
+                scheduler: Scheduler(limits: limits), runner: runner, shared: shared)
+            loop.run()
+        }
+        guard let thread else { throw .noThread }
+        self.shared = shared
+        self.thread = thread
+    }
+
+    /// Carries the model to the engine thread.
+    /// Unchecked: the initializer takes the model away from its caller (`sending`), and only the
+    /// engine thread opens the box.
+    private final class ModelBox: @unchecked Sendable {
+        let model: any CausalLM
+        init(_ model: any CausalLM) { self.model = model }
+    }
+
+    deinit {
+        shutdown()
     }
 
     /// Checks the request, puts it into the queue and returns its stream.
     /// - Throws: ``AdmissionError`` at once; an accepted request always ends in its stream.
     package func generate(_ request: GenerationRequest) throws(AdmissionError) -> TokenStream {
-        throw .shuttingDown(retryAfter: .seconds(1))
+        do {
+            try request.sampling.validate(vocabulary: shared.shape.vocabulary)
+        } catch {
+            throw .invalid(error)
+        }
+        if let bad = request.prompt.first(where: { $0 < 0 || $0 >= shared.shape.vocabulary }) {
+            throw .unknownToken(bad, vocabulary: shared.shape.vocabulary)
+        }
+        let channel = TokenChannel()
+        let (sequence, seed) = try admit(request)
+        let id = sequence.id
+        let mailbox = shared.mailbox
+        let stream = TokenStream(channel: channel) { mailbox.post(.abort(id)) }
+        mailbox.post(
+            .submit(
+                Submission(sequence: sequence, request: request, seed: seed, channel: channel)))
+        return stream
+    }
+
+    private func admit(
+        _ request: GenerationRequest
+    ) throws(AdmissionError) -> (SequenceRequest, seed: UInt64) {
+        let arrival = shared.now
+        let queueTimeout = request.queueTimeout ?? shared.options.queueTimeout
+        let outcome = shared.state.withLock {
+            state -> Result<(id: UInt64, maxTokens: Int), AdmissionError> in
+            do throws(AdmissionGate.Refusal) {
+                let maxTokens = try state.gate.admit(
+                    promptTokens: request.prompt.count,
+                    maxTokens: request.sampling.maxTokens.map { max($0, 1) },
+                    tenant: request.tenant,
+                    startWithin: min(queueTimeout, request.deadline ?? queueTimeout),
+                    now: arrival)
+                if state.liveCount == 0 { state.lastProgress = arrival }
+                state.liveCount += 1
+                state.lastID += 1
+                return .success((state.lastID, maxTokens))
+            } catch {
+                return .failure(AdmissionError(error, retryAfter: state.gate.retryAfter))
+            }
+        }
+        let (id, maxTokens) = try outcome.get()
+        let sequence = SequenceRequest(
+            id: SequenceID(id), prompt: request.prompt, maxTokens: maxTokens,
+            priority: min(max(request.priority, 0), 9), tenant: request.tenant,
+            arrival: arrival, startBy: arrival + queueTimeout,
+            finishBy: request.deadline.map { arrival + $0 },
+            wantsPromptLogits: request.promptLogprobs)
+        return (sequence, request.sampling.seed ?? UInt64.random(in: 0 ... .max))
     }
 
     /// A snapshot for `/health` and `/metrics`.
-    package var status: EngineStatus { EngineStatus() }
+    package var status: EngineStatus {
+        let now = shared.now
+        return shared.state.withLock { state in
+            var status = state.status
+            status.waiting = state.gate.waiting
+            status.waitingTokens = state.gate.waitingTokens
+            status.isDraining = state.gate.isClosed
+            status.sinceProgress = state.liveCount == 0 ? .zero : now - state.lastProgress
+            return status
+        }
+    }
+
+    /// When a refused client should come back: from the queue's depth and pace.
+    package var retryAfter: Duration { shared.state.withLock { $0.gate.retryAfter } }
 
     /// Refuses new requests from now on; those accepted go on. Returns at once.
-    package func beginDrain() {}
+    package func beginDrain() {
+        shared.state.withLock { $0.gate.close() }
+    }
 
     /// ``beginDrain()``, then waits until all requests have ended or `deadline` has passed; what
     /// is left then fails with ``GenerationError/shuttingDown``.
-    package func drain(within deadline: Duration) async {}
+    package func drain(within deadline: Duration) async {
+        beginDrain()
+        let end = ContinuousClock.now + deadline
+        while hasLiveRequests, ContinuousClock.now < end {
+            // A cancelled drain fails what is left at once.
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { break }
+        }
+        if hasLiveRequests { shared.mailbox.post(.failAll(.shuttingDown)) }
+    }
+
+    private var hasLiveRequests: Bool { shared.state.withLock { $0.liveCount > 0 } }
 
     /// Fails what is left and joins the thread. Blocks for at most one step.
-    package func shutdown() {}
+    package func shutdown() {
+        beginDrain()
+        shared.mailbox.post(.stop)
+        thread.join()
+    }
+}
+
+package enum EngineError: Error, Equatable, CustomStringConvertible {
+    case noThread
+
+    package var description: String {
+        "The system refused to start the engine's thread. Raise the limit on threads (ulimit -u)."
+    }
+}
+
+extension AdmissionError {
+    fileprivate init(_ refusal: AdmissionGate.Refusal, retryAfter: Duration) {
+        // Clients that were refused together should not come back together.
+        let after = retryAfter * Double.random(in: 0.75...1.25)
+        switch refusal {
+        case .emptyPrompt: self = .emptyPrompt
+        case .promptTooLong(let tokens, let limit):
+            self = .promptTooLong(tokens: tokens, limit: limit)
+        case .tooManyTokens(let prompt, let maxTokens, let limit):
+            self = .tooManyTokens(prompt: prompt, maxTokens: maxTokens, limit: limit)
+        case .queueFull(let waiting, let limit):
+            self = .overloaded(waiting: waiting, limit: limit, retryAfter: after)
+        case .tooManyQueuedTokens(let waiting, let limit):
+            self = .tooManyQueuedTokens(waiting: waiting, limit: limit, retryAfter: after)
+        case .deadlineTooShort(let wait, let deadline):
+            self = .deadlineTooShort(wait: wait, deadline: deadline, retryAfter: after)
+        case .closed:
+            self = .shuttingDown(retryAfter: after)
+        }
+    }
 }

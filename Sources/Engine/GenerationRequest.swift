@@ -95,6 +95,8 @@ package struct TokenBatch: Sendable, Equatable {
     /// Prompt tokens with their log-probabilities; once, in the first batch, when asked for.
     package var prompt: [TokenEvent] = []
     package var tokens: [TokenEvent] = []
+    /// Counts and times so far.
+    package var usage = Usage()
     /// Set in the last batch.
     package var finish: Finish?
     package init() {}
@@ -109,9 +111,14 @@ package struct TextEvent: Sendable, Equatable {
     package var text: String = ""
     /// The tokens this text came from; each token of the output is reported once.
     package var tokens: [TokenEvent] = []
+    /// Counts and times so far.
+    package var usage = Usage()
     /// Set in the last event.
     package var finish: Finish?
     package init() {}
+    package var isEmpty: Bool {
+        prompt.isEmpty && text.isEmpty && tokens.isEmpty && finish == nil
+    }
 }
 
 /// Why an accepted request has no (complete) answer.

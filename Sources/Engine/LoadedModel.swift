@@ -1,13 +1,19 @@
+package import AutoGLMModels
 package import AutoGLMText
+package import enum AutoGLMText.JSONValue
+import FoundationEssentials
 
 /// A model ready to serve: weights, tokenizer, chat template and the engine that runs it.
-///
-/// Also here (see the module's plan): `info: ModelInfo`, `tokenizer: Tokenizer?`,
-/// `toolCallFormat: ToolCallFormat`.
 package final class LoadedModel: Sendable {
     /// The model's name in the API.
     package let name: String
+    package let info: ModelInfo
     package let engine: Engine
+    /// nil for a model that can only be given token ids.
+    package let tokenizer: Tokenizer?
+    package let chatTemplate: ChatTemplate?
+    /// How this model writes tool calls.
+    package let toolCallFormat: ToolCallFormat
     /// Prompt and output tokens of one request at most.
     package let contextMax: Int
     /// Identifies model file, compute precision, formats and kernel set: equal fingerprints and
@@ -18,27 +24,26 @@ package final class LoadedModel: Sendable {
     /// Sampling defaults of the model's generation_config.json, under the request's own.
     package let samplingDefaults: SamplingDefaults
 
-    package struct SamplingDefaults: Sendable, Equatable {
-        package var temperature: Float?
-        package var topP: Float?
-        package var topK: Int?
-        package var repetitionPenalty: Float?
-        package init() {}
-    }
+    package typealias SamplingDefaults = AutoGLMModels.SamplingDefaults
 
-    init(name: String, engine: Engine, contextMax: Int, fingerprint: String, created: Int) {
+    package var hasChatTemplate: Bool { chatTemplate != nil }
+
+    init(
+        name: String, info: ModelInfo, engine: Engine, text: ModelText, contextMax: Int,
+        fingerprint: String, created: Int
+    ) {
         self.name = name
+        self.info = info
         self.engine = engine
+        tokenizer = text.tokenizer
+        chatTemplate = text.template
+        toolCallFormat = ToolCallFormat.detect(
+            template: text.template?.source ?? "",
+            specialTokens: text.tokenizer?.specialTokens.map(\.text) ?? [])
         self.contextMax = contextMax
         self.fingerprint = fingerprint
         self.created = created
-        self.samplingDefaults = SamplingDefaults()
-    }
-
-    /// Reads a model directory, `.gguf` or `.safetensors` file and starts its engine.
-    /// Blocks while it reads.
-    package static func load(_ path: String, options: EngineOptions) throws -> LoadedModel {
-        throw LoadError.missingTokenizer(model: path)
+        samplingDefaults = info.sampling
     }
 
     /// Renders a conversation and encodes it. User text never becomes a special token.
@@ -46,15 +51,84 @@ package final class LoadedModel: Sendable {
     ///   - messages: as in OpenAI's API, with string contents and tool-call arguments as objects
     ///     or strings.
     ///   - variables: further variables of the template, such as `enable_thinking`.
+    ///   - now: local time in seconds since 1970, for templates that print the date; nil is now,
+    ///     in UTC.
     /// - Throws: ``LoadError/missingChatTemplate(model:)``, `TemplateError`.
     package func prompt(
         messages: [JSONValue], tools: [JSONValue]? = nil, addGenerationPrompt: Bool = true,
-        variables: [String: JSONValue] = [:]
-    ) throws -> [Int32] { [] }
+        variables: [String: JSONValue] = [:], now: Int? = nil
+    ) throws -> [TokenID] {
+        guard let tokenizer else { throw LoadError.missingTokenizer(model: name) }
+        let rendered = try render(
+            messages: messages, tools: tools, addGenerationPrompt: addGenerationPrompt,
+            variables: variables, now: now)
+        return tokenizer.encode(segments: rendered.segments)
+    }
+
+    /// The text of ``prompt(messages:tools:addGenerationPrompt:variables:now:)``.
+    package func render(
+        messages: [JSONValue], tools: [JSONValue]? = nil, addGenerationPrompt: Bool = true,
+        variables: [String: JSONValue] = [:], now: Int? = nil
+    ) throws -> RenderedPrompt {
+        guard let chatTemplate else { throw LoadError.missingChatTemplate(model: name) }
+        var all = variables
+        all["messages"] = .array(messages)
+        all["add_generation_prompt"] = .bool(addGenerationPrompt)
+        if let tokenizer {
+            let specials = [
+                ("bos_token", tokenizer.bosID), ("eos_token", tokenizer.eosID),
+                ("unk_token", tokenizer.unknownID), ("pad_token", tokenizer.padID),
+            ]
+            for (key, id) in specials {
+                guard let id else { continue }
+                all[key] = .string(String(decoding: tokenizer.tokenBytes(id), as: UTF8.self))
+            }
+        }
+        let date = TemplateDate(secondsSince1970: now ?? Int(Date().timeIntervalSince1970))
+        guard let tools, !tools.isEmpty else { return try chatTemplate.render(all, now: date) }
+        all["tools"] = .array(tools)
+        let rendered = try chatTemplate.render(all, now: date)
+        if chatTemplate.readsToolsOfMessages, !Self.shows(tools, rendered.text) {
+            all["tools"] = nil
+            all["messages"] = .array(Self.placing(tools, into: messages))
+            return try chatTemplate.render(all, now: date)
+        }
+        return rendered
+    }
+
+    /// Whether a prompt tells of the tools offered.
+    private static func shows(_ tools: [JSONValue], _ prompt: String) -> Bool {
+        guard let tool = tools.first,
+            let name = (tool["function"]?["name"] ?? tool["name"])?.stringValue
+        else { return true }
+        return prompt.contains(name)
+    }
+
+    /// GLM-4's first template looks for the tools on a message, not among its variables.
+    private static func placing(_ tools: [JSONValue], into messages: [JSONValue]) -> [JSONValue] {
+        if messages.contains(where: { $0["tools"] != nil }) { return messages }
+        let holder: JSONValue = ["role": "system", "tools": .array(tools)]
+        return [holder] + messages
+    }
+
+    /// Bare text to tokens. Special tokens in it are ordinary text.
+    package func encode(_ text: String, addSpecial: Bool) throws(LoadError) -> [TokenID] {
+        guard let tokenizer else { throw .missingTokenizer(model: name) }
+        return tokenizer.encode(text, addSpecial: addSpecial)
+    }
 
     /// Submits a request and returns its text.
     package func completion(_ request: GenerationRequest) throws(AdmissionError) -> TextStream {
-        TextStream(tokens: try engine.generate(request))
+        TextStream(
+            tokens: try engine.generate(request), assembler: TextAssembler(tokenizer, request))
+    }
+}
+
+extension ChatTemplate {
+    /// Whether it looks for a `tools` key on messages, as GLM-4-9B-chat's does.
+    fileprivate var readsToolsOfMessages: Bool {
+        let marks = ["['tools']", "[\"tools\"]", "item.tools", "message.tools"]
+        return marks.contains { source.contains($0) }
     }
 }
 
@@ -63,6 +137,10 @@ package enum LoadError: Error, Equatable, CustomStringConvertible {
     case missingChatTemplate(model: String)
     /// Not even one sequence of the context fits.
     case cacheTooSmall(tokens: Int, needed: Int)
+    case contextTooLong(tokens: Int, limit: Int)
+    case outOfMemory(what: String, bytes: Int, remedy: String)
+    /// A file beside the weights cannot be read.
+    case unreadable(file: String, reason: String)
 
     package var description: String {
         switch self {
@@ -74,6 +152,12 @@ package enum LoadError: Error, Equatable, CustomStringConvertible {
         case .cacheTooSmall(let tokens, let needed):
             "The KV cache holds \(tokens) tokens, but \(needed) are needed. Raise "
                 + "--kv-cache-memory or lower --max-model-tokens."
+        case .contextTooLong(let tokens, let limit):
+            "--max-model-tokens is \(tokens), but the model's context is \(limit). Lower it."
+        case .outOfMemory(let what, let bytes, let remedy):
+            "There is no memory for \(what): \(bytes >> 20) MiB. \(remedy)"
+        case .unreadable(let file, let reason):
+            "\(file): \(reason)"
         }
     }
 }

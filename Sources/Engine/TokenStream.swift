@@ -23,17 +23,20 @@ final class TokenChannel: Sendable {
 
     var isOpen: Bool { state.withLock { $0.end == nil } }
 
-    func push(_ event: TokenEvent) {
+    func push(_ event: TokenEvent, usage: Usage) {
         wake { state in
             guard state.end == nil else { return }
             state.batch.tokens.append(event)
+            state.batch.usage = usage
         }
     }
 
-    func push(prompt: [TokenEvent]) {
-        wake { state in
+    /// The consumer is not woken: the first output token follows at once.
+    func push(prompt: [TokenEvent], usage: Usage) {
+        state.withLock { state in
             guard state.end == nil else { return }
             state.batch.prompt += prompt
+            state.batch.usage = usage
         }
     }
 
@@ -43,6 +46,7 @@ final class TokenChannel: Sendable {
             guard state.end == nil else { return }
             if let last { state.batch.tokens.append(last) }
             state.batch.finish = finish
+            state.batch.usage = finish.usage
             state.end = .finished
         }
     }

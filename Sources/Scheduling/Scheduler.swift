@@ -27,7 +27,7 @@ package struct Scheduler {
 
         package init(
             blocks: Int, blockTokens: Int, contextMax: Int, sequencesMax: Int, stepTokens: Int,
-            logitRows: Int? = nil
+            logitRows: Int? = nil, prefixCache: Bool = true
         ) {
             self.blocks = blocks
             self.blockTokens = blockTokens
@@ -35,6 +35,7 @@ package struct Scheduler {
             self.sequencesMax = sequencesMax
             self.stepTokens = max(stepTokens, sequencesMax)
             self.logitRows = max(logitRows ?? sequencesMax, sequencesMax)
+            self.prefixCache = prefixCache
         }
     }
 

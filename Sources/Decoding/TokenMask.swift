@@ -1,0 +1,34 @@
+/// The tokens a grammar allows next: one bit per token of the vocabulary.
+package struct TokenMask: Sendable, Equatable {
+    package private(set) var words: [UInt64]
+    package let count: Int
+
+    /// - Parameter count: tokens of the vocabulary.
+    package init(count: Int, allowingAll: Bool = false) {
+        self.count = count
+        words = Array(repeating: allowingAll ? .max : 0, count: (count + 63) / 64)
+    }
+
+    package subscript(token: Int32) -> Bool {
+        get { words[Int(token) / 64] >> UInt64(token % 64) & 1 == 1 }
+        set {
+            let bit: UInt64 = 1 << UInt64(token % 64)
+            if newValue {
+                words[Int(token) / 64] |= bit
+            } else {
+                words[Int(token) / 64] &= ~bit
+            }
+        }
+    }
+
+    /// Sets the logits of all other tokens to -∞.
+    package func apply(to row: UnsafeMutableBufferPointer<Float>) {
+        for (index, word) in words.enumerated() where word != .max {
+            let start = index * 64
+            for token in start..<min(start + 64, row.count)
+            where word >> UInt64(token - start) & 1 == 0 {
+                unsafe row[token] = -.infinity
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+import AutoGLMScheduling
+
+/// Lives on the engine thread: takes commands at step boundaries, plans, computes, delivers.
+///
+/// No locks but the mailbox's and the status', never awaits, never waits for a consumer.
+struct EngineLoop: ~Copyable {
+    private var scheduler: Scheduler
+    private var runner: ModelRunner
+    private var live: [SequenceID: LiveRequest] = [:]
+    private var pace = StepPace()
+    private var isStopping = false
+    private let shared: EngineShared
+
+    init(scheduler: Scheduler, runner: consuming ModelRunner, shared: EngineShared) {
+        self.scheduler = scheduler
+        self.runner = runner
+        self.shared = shared
+    }
+
+    mutating func run() {
+        while true {
+            // Park only when idle; with work in hand, take what has arrived and go on.
+            for command in shared.mailbox.takeAll(blocking: scheduler.isIdle) { apply(command) }
+            step()
+            if isStopping, scheduler.isIdle { break }
+        }
+        shared.didStop()
+    }
+
+    private mutating func apply(_ command: EngineCommand) {
+        switch command {
+        case .submit(let submission):
+            let id = submission.sequence.id
+            live[id] = LiveRequest(
+                submission, stopTokens: shared.stopTokens(of: submission.request.sampling))
+            scheduler.apply(.submit(submission.sequence))
+            if isStopping { apply(.failAll(.shuttingDown)) }
+        case .abort(let id):
+            scheduler.apply(.abort(id))
+        case .failAll(let error):
+            for request in live.values { request.failure = error }
+            scheduler.apply(.abortAll)
+        case .stop:
+            isStopping = true
+            apply(.failAll(.shuttingDown))
+        }
+    }
+
+    private mutating func step() {
+        scheduler.prefillTokensMax = pace.prefillTokens(
+            limit: scheduler.limits.stepTokens, isAlone: scheduler.runningCount <= 1)
+        let begin = shared.now
+        let plan = scheduler.plan(now: begin)
+        let results = plan.isEmpty ? [] : runner.run(plan, scheduler, live)
+        let end = shared.now
+        if !plan.isEmpty { pace.record(rows: plan.tokenCount, time: end - begin) }
+        for delivery in scheduler.commit(results) { deliver(delivery, now: end) }
+        report(plan, end - begin)
+    }
+
+    private mutating func deliver(_ delivery: Delivery, now: Duration) {
+        guard let request = live[delivery.id] else { return }
+        switch delivery.event {
+        case .started(let cachedTokens):
+            request.started = now
+            request.usage.cachedTokens = cachedTokens
+            request.usage.queueTime = now - request.arrival
+            shared.leftQueue(request, started: true)
+        case .token(_, let isLast):
+            deliverToken(request, isLast: isLast, now: now)
+        case .stopped:
+            request.noteToken(now, counts: false)
+            request.pushPrompt()
+            request.channel.finish(
+                Finish(reason: .stop, stopToken: request.stopToken, usage: request.usage))
+        case .queueTimeout:
+            let waited = now - request.arrival
+            request.channel.fail(.queueTimeout(waited: waited, limit: shared.queueLimit(request)))
+        case .deadlineExceeded:
+            request.channel.fail(.deadlineExceeded(limit: request.request.deadline ?? .zero))
+        case .failed, .aborted:
+            request.channel.fail(request.failure)
+        }
+        guard delivery.isEnd else { return }
+        if request.started == nil { shared.leftQueue(request, started: false) }
+        live[delivery.id] = nil
+        shared.ended()
+    }
+
+    private func deliverToken(_ request: LiveRequest, isLast: Bool, now: Duration) {
+        request.noteToken(now, counts: !request.isPromptOnly)
+        request.pushPrompt()
+        let token = request.newToken
+        request.newToken = nil
+        if isLast {
+            request.channel.finish(
+                Finish(reason: .length, usage: request.usage), last: token)
+        } else if let token {
+            request.channel.push(token, usage: request.usage)
+        }
+    }
+
+    private mutating func report(_ plan: StepPlan, _ time: Duration) {
+        var report = StepReport()
+        report.seconds = time / .seconds(1)
+        report.batchTokens = plan.tokenCount
+        report.decodeTokens = plan.entries.count { $0.isDecode }
+        report.prefillTokens = plan.tokenCount - report.decodeTokens
+        report.sequences = plan.entries.count
+        report.running = scheduler.runningCount
+        report.waiting = scheduler.waitingCount
+        report.blocksTotal = scheduler.pool.count
+        report.blocksUsed = scheduler.pool.usedCount
+        report.blocksCached = scheduler.pool.cachedCount
+        report.preemptions = scheduler.preemptions
+        let tokens = plan.entries.count { $0.samples }
+        shared.publish(report, isStep: !plan.isEmpty, newTokens: tokens)
+        if let onStep = shared.options.onStep {
+            report.waitingByPriority = scheduler.waitingByPriority
+            onStep(report)
+        }
+    }
+}
+
+extension LiveRequest {
+    fileprivate func noteToken(_ now: Duration, counts: Bool) {
+        if let firstToken {
+            usage.decodeTime = now - firstToken
+        } else {
+            firstToken = now
+            usage.prefillTime = now - (started ?? arrival)
+        }
+        if counts { usage.completionTokens += 1 }
+    }
+
+    fileprivate func pushPrompt() {
+        guard !promptEvents.isEmpty else { return }
+        channel.push(prompt: promptEvents, usage: usage)
+        promptEvents = []
+    }
+}
+
+/// Keeps steps short: how many prompt tokens fit into one at the pace of late.
+///
+/// A long step delays every running stream and every abort. Cutting a prompt differently changes
+/// no value, so the pace of the machine may decide.
+struct StepPace {
+    private var rowsPerSecond = 0.0
+
+    mutating func record(rows: Int, time: Duration) {
+        let seconds = time / .seconds(1)
+        // Steps of a few rows say nothing about the pace of long ones.
+        guard rows >= 16, seconds > 0 else { return }
+        let rate = Double(rows) / seconds
+        rowsPerSecond = rowsPerSecond == 0 ? rate : 0.7 * rowsPerSecond + 0.3 * rate
+    }
+
+    func prefillTokens(limit: Int, isAlone: Bool) -> Int {
+        guard rowsPerSecond > 0 else { return min(limit, 128) }
+        let seconds = isAlone ? 0.4 : 0.2
+        let rows = min(rowsPerSecond * seconds, Double(limit))
+        // Whole groups of 32 rows use the kernels best.
+        return min(limit, max(32, Int(rows) / 32 * 32))
+    }
+}

@@ -1,0 +1,57 @@
+import AutoGLMScheduling
+import Dispatch
+import Synchronization
+
+/// What callers tell the engine thread.
+enum EngineCommand: Sendable {
+    case submit(Submission)
+    case abort(SequenceID)
+    /// Fail everything that waits or runs.
+    case failAll(GenerationError)
+    /// ``failAll(_:)`` with "shutting down", then leave the thread.
+    case stop
+}
+
+/// An admitted request on its way to the engine thread.
+struct Submission: Sendable {
+    let sequence: SequenceRequest
+    let request: GenerationRequest
+    let seed: UInt64
+    let channel: TokenChannel
+}
+
+/// Commands from any thread to the engine thread.
+///
+/// Bounded without a count of its own: admission bounds the submissions, and each live request
+/// is aborted once. The engine takes all there is at a step boundary, and parks only when idle.
+final class Mailbox: Sendable {
+    private struct State {
+        var commands: [EngineCommand] = []
+        var isParked = false
+    }
+    private let state = Mutex(State())
+    private let wakeUp = DispatchSemaphore(value: 0)
+
+    func post(_ command: EngineCommand) {
+        let wasParked = state.withLock { state in
+            state.commands.append(command)
+            defer { state.isParked = false }
+            return state.isParked
+        }
+        if wasParked { wakeUp.signal() }
+    }
+
+    /// Everything that has arrived; with `blocking`, waits until there is something.
+    func takeAll(blocking: Bool) -> [EngineCommand] {
+        while true {
+            let commands = state.withLock { state in
+                let commands = state.commands
+                state.commands = []
+                state.isParked = blocking && commands.isEmpty
+                return commands
+            }
+            guard blocking, commands.isEmpty else { return commands }
+            wakeUp.wait()
+        }
+    }
+}

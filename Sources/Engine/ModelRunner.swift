@@ -1,0 +1,220 @@
+import AutoGLMCompute
+import AutoGLMDecoding
+import AutoGLMModels
+import AutoGLMScheduling
+
+/// What the engine thread keeps of one live request.
+final class LiveRequest {
+    let request: GenerationRequest
+    let channel: TokenChannel
+    let arrival: Duration
+    var sampler: Sampler
+    /// Prompt tokens with their log-probabilities, until the first output token.
+    var promptEvents: [TokenEvent] = []
+    /// The token of this step, until the scheduler has taken it.
+    var newToken: TokenEvent?
+    var stopToken: Int32?
+    var failure = GenerationError.cancelled
+    var usage = Usage()
+    var started: Duration?
+    var firstToken: Duration?
+
+    init(_ submission: Submission, stopTokens: [Int32]) {
+        request = submission.request
+        channel = submission.channel
+        arrival = submission.sequence.arrival
+        sampler = Sampler(
+            request.sampling, stopTokens: stopTokens, seed: submission.seed,
+            prompt: request.prompt)
+        usage.promptTokens = request.prompt.count
+    }
+
+    /// `maxTokens` 0: only the prompt is wanted.
+    var isPromptOnly: Bool { request.sampling.maxTokens == 0 }
+}
+
+/// Turns a plan into one call of the model and its logits into tokens.
+///
+/// All buffers are kept from step to step.
+struct ModelRunner: ~Copyable {
+    private let model: any CausalLM
+    /// Logits per row, and how many of them belong to real tokens.
+    private let rowWidth: Int
+    private let vocabulary: Int
+    private var batch = StepBatch()
+    private var logits: [Float] = []
+    private var scratch = SamplerScratch()
+
+    init(_ model: any CausalLM, rowWidth: Int, vocabulary: Int) {
+        self.model = model
+        self.rowWidth = rowWidth
+        self.vocabulary = min(vocabulary, rowWidth)
+    }
+
+    /// Computes the plan. When the step fails as a whole, each sequence is computed by itself, so
+    /// that only those fail that cannot be computed; doing a row twice gives the same values.
+    mutating func run(
+        _ plan: StepPlan, _ scheduler: borrowing Scheduler, _ live: [SequenceID: LiveRequest]
+    ) -> [StepResult] {
+        if compute(plan.entries[...], scheduler) == nil {
+            return readTokens(plan.entries[...], scheduler, live)
+        }
+        var results: [StepResult] = []
+        for index in plan.entries.indices {
+            let entry = plan.entries[index...index]
+            if let error = compute(entry, scheduler) {
+                live[plan.entries[index].id]?.failure = error
+                results.append(.failed)
+            } else {
+                results += readTokens(entry, scheduler, live)
+            }
+        }
+        return results
+    }
+
+    private mutating func compute(
+        _ entries: ArraySlice<StepPlan.Entry>, _ scheduler: borrowing Scheduler
+    ) -> GenerationError? {
+        batch.removeAll()
+        for entry in entries { add(entry, scheduler) }
+        let count = batch.outputRows.count * rowWidth
+        if logits.count < count {
+            logits = Array(repeating: 0, count: count)
+        }
+        var buffer: [Float] = []
+        swap(&buffer, &logits)
+        defer { swap(&buffer, &logits) }
+        do {
+            try unsafe buffer.withUnsafeMutableBufferPointer {
+                (buffer: inout UnsafeMutableBufferPointer<Float>) throws(BackendError) in
+                try unsafe model.logits(
+                    batch, into: UnsafeMutableBufferPointer(rebasing: buffer[..<count]))
+            }
+            return nil
+        } catch {
+            if case .notANumber = error { return .notANumber }
+            return .stepFailed(Self.describe(error))
+        }
+    }
+
+    private static func describe(_ error: BackendError) -> String {
+        switch error {
+        case .outOfMemory(let bytes):
+            "out of memory (\(bytes) bytes were asked for); lower --step-tokens or "
+                + "--kv-cache-memory"
+        case .unreadable(let tensor, let reason): "\(tensor): \(reason)"
+        case .unsupported(let what, let remedy): "\(what) is not supported; \(remedy)"
+        case .notANumber: "the logits are not numbers"
+        case .device(let reason): reason
+        }
+    }
+
+    private mutating func add(_ entry: StepPlan.Entry, _ scheduler: borrowing Scheduler) {
+        let tokens = scheduler.tokens(of: entry)
+        let firstRow = Int32(batch.tokens.count)
+        batch.sequences.append(
+            StepBatch.SequenceRows(
+                firstRow: firstRow, rowCount: Int32(entry.range.count),
+                firstPosition: Int32(entry.range.lowerBound),
+                blockTableOffset: Int32(batch.blockTables.count)))
+        for position in entry.range {
+            batch.tokens.append(tokens[position])
+            batch.positions.append(Int32(position))
+        }
+        for block in scheduler.blocks(of: entry) { batch.blockTables.append(block.index) }
+        for position in entry.firstLogits..<entry.range.upperBound {
+            batch.outputRows.append(firstRow + Int32(position - entry.range.lowerBound))
+        }
+    }
+
+    private mutating func readTokens(
+        _ entries: ArraySlice<StepPlan.Entry>, _ scheduler: borrowing Scheduler,
+        _ live: [SequenceID: LiveRequest]
+    ) -> [StepResult] {
+        var results: [StepResult] = []
+        results.reserveCapacity(entries.count)
+        var row = 0
+        for entry in entries {
+            let rows = row..<(row + entry.range.upperBound - entry.firstLogits)
+            row = rows.upperBound
+            guard let request = live[entry.id] else {
+                // Aborted requests leave the plan with the scheduler's knowledge, never alone.
+                results.append(.failed)
+                continue
+            }
+            do {
+                results.append(
+                    try read(entry, rows, scheduler.tokens(of: entry), request))
+            } catch {
+                request.failure =
+                    error == .notANumber
+                    ? .notANumber : .stepFailed("the grammar allows no token here")
+                results.append(.failed)
+            }
+        }
+        return results
+    }
+
+    /// Log-probabilities of prompt tokens, and the new token if one is due.
+    private mutating func read(
+        _ entry: StepPlan.Entry, _ rows: Range<Int>, _ tokens: [Int32], _ live: LiveRequest
+    ) throws(SamplingError) -> StepResult {
+        if live.request.promptLogprobs, live.usage.completionTokens == 0 {
+            let promptCount = live.request.prompt.count
+            if live.promptEvents.isEmpty {
+                live.promptEvents.append(TokenEvent(token: tokens[0]))
+            }
+            for (row, position) in zip(rows, entry.firstLogits...)
+            where position + 1 < promptCount {
+                let event = try promptEvent(row, tokens[position + 1], live)
+                live.promptEvents.append(event)
+            }
+        }
+        guard entry.samples, let row = rows.last else { return .computed }
+        let sampled = try sample(row, live.sampler)
+        if live.isPromptOnly {
+            live.newToken = nil
+            return .token(sampled.token)
+        }
+        if live.sampler.isStop(sampled.token) {
+            live.stopToken = sampled.token
+            return .stop
+        }
+        live.sampler.accept(sampled.token)
+        live.newToken = TokenEvent(
+            token: sampled.token, logprob: sampled.logprob,
+            top: sampled.top.map { TokenLogprob(token: $0.token, logprob: $0.logprob) })
+        return .token(sampled.token)
+    }
+
+    private mutating func sample(
+        _ row: Int, _ sampler: Sampler
+    ) throws(SamplingError) -> SampledToken {
+        let start = row * rowWidth
+        let end = start + vocabulary
+        var scratch = SamplerScratch()
+        swap(&scratch, &self.scratch)
+        defer { swap(&scratch, &self.scratch) }
+        return try unsafe logits.withUnsafeMutableBufferPointer {
+            (buffer: inout UnsafeMutableBufferPointer<Float>) throws(SamplingError) in
+            try unsafe sampler.sample(
+                UnsafeMutableBufferPointer(rebasing: buffer[start..<end]), scratch: &scratch)
+        }
+    }
+
+    private func promptEvent(
+        _ row: Int, _ token: Int32, _ live: LiveRequest
+    ) throws(SamplingError) -> TokenEvent {
+        let start = row * rowWidth
+        let end = start + vocabulary
+        let top = live.request.sampling.topLogprobs ?? 0
+        let found = try unsafe logits.withUnsafeBufferPointer {
+            (buffer: UnsafeBufferPointer<Float>) throws(SamplingError) in
+            try unsafe LogProbabilities(
+                UnsafeBufferPointer(rebasing: buffer[start..<end]), token: token, top: top)
+        }
+        return TokenEvent(
+            token: token, logprob: found.logprob,
+            top: found.top.map { TokenLogprob(token: $0.token, logprob: $0.logprob) })
+    }
+}
