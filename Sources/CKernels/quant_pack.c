@@ -8,39 +8,7 @@ size_t k_panel_bytes(int form, int inputs) {
   return (bytes + 63) & ~(size_t)63;
 }
 
-// Rows of 32 bytes become steps: 4 bytes of every output side by side.
-static void transpose(const uint8_t q[32][32], uint32_t steps[8][32]) {
-  for (int o = 0; o < 32; o++) {
-    uint32_t row[8];
-    memcpy(row, q[o], 32);
-    for (int j = 0; j < 8; j++) steps[j][o] = row[j];
-  }
-}
-
-static void write_integers(const int form, const uint8_t q[32][32], uint8_t *w) {
-  uint32_t steps[8][32], line[32];
-  const int low = form_low(form), per = 8 / low, high = form_high(form);
-  transpose(q, steps);
-  const uint32_t low_mask = 0x01010101u * ((1u << low) - 1);
-  for (int s = 0; s < 8 / per; s++) {
-    for (int o = 0; o < 32; o++) line[o] = steps[s * per][o] & low_mask;
-    for (int i = 1; i < per; i++)
-      for (int o = 0; o < 32; o++) line[o] |= (steps[s * per + i][o] & low_mask) << (i * low);
-    memcpy(w + s * 128, line, 128);
-  }
-  if (!high) return;
-  const int span = 8 / high;
-  const uint32_t high_mask = 0x01010101u * ((1u << high) - 1);
-  for (int t = 0; t < high; t++) {
-    memset(line, 0, sizeof line);
-    for (int i = 0; i < span; i++)
-      for (int o = 0; o < 32; o++)
-        line[o] |= (steps[t * span + i][o] >> low & high_mask) << (i * high);
-    memcpy(w + (low + t) * 128, line, 128);
-  }
-}
-
-static void write_scales(const int form, uint8_t *head, uint8_t *w, int g8, int o,
+void k_panel_write_scales(int form, uint8_t *head, uint8_t *w, int g8, int o,
                          const k_group *s) {
   uint8_t *p = w + form_scales_at(form);
   const int kind = form_scale(form);
@@ -84,61 +52,6 @@ void k_panel_scales(int form, const uint8_t *head, const uint8_t *w, int g8, int
   }
 }
 
-// The type whose blocks an f32 row is rounded to for a form, or -1.
-static int rounded_type(int form) {
-  switch (form) {
-  case K_FORM_Q8: return K_STORED_Q8_0;
-  case K_FORM_Q4: return K_STORED_Q4_0;
-  case K_FORM_Q4M: return K_STORED_Q4_1;
-  case K_FORM_Q5: return K_STORED_Q5_0;
-  case K_FORM_Q5M: return K_STORED_Q5_1;
-  default: return -1;
-  }
-}
-
-// The sources of a group, one after the other; missing rows are zero weights.
-static void write_group(int form, uint8_t *panel, int g, const uint8_t q[32][32],
-                        const k_group scales[32]) {
-  const uint8_t *head;
-  uint8_t *w = (uint8_t *)panel_group(form, panel, g, &head);
-  write_integers(form, q, w);
-  for (int o = 0; o < 32; o++) write_scales(form, (uint8_t *)head, w, g % 8, o, &scales[o]);
-}
-
-void k_panel_pack(int form, uint8_t *panel, int inputs, k_stored stored,
-                  const uint8_t *const rows[K_PANEL], float *scratch) {
-  const int groups = (inputs + K_GROUP - 1) / K_GROUP;
-  const k_unpack_group unpack = k_unpack_group_of(stored);
-  const bool direct = k_quant_format_of(stored) == K_FORMAT_QUANT + (uint32_t)form && unpack;
-  const int type = rounded_type(form);
-  if (!direct && type < 0) return;
-  const k_unpack_group rounded = direct ? unpack : k_unpack_group_of((k_stored)type);
-  const int values = k_stored_block_values(stored), whole = (inputs + values - 1) / values * values;
-  uint8_t q[32][32];
-  k_group scales[32];
-  memset(q, 0, sizeof q), memset(scales, 0, sizeof scales);
-  if (!direct)  // to f32 once, then rounded group by group
-    for (int o = 0; o < 32; o++)
-      if (rows[o] && whole == inputs)
-        k_dequantize(stored, rows[o], (size_t)inputs, scratch + (size_t)o * (size_t)inputs);
-  for (int g = 0; g < groups; g++) {
-    for (int o = 0; o < 32; o++) {
-      if (!rows[o]) continue;
-      if (direct) {
-        rounded(rows[o], g, q[o], &scales[o]);
-        continue;
-      }
-      float x[32] = {0};
-      uint8_t block[64];
-      const int n = inputs - g * 32 < 32 ? inputs - g * 32 : 32;
-      memcpy(x, scratch + (size_t)o * (size_t)inputs + g * 32, (size_t)n * 4);
-      k_quantize((k_stored)type, x, 32, block);
-      rounded(block, 0, q[o], &scales[o]);
-    }
-    write_group(form, panel, g, q, scales);
-  }
-}
-
 void k_panel_unpack(int form, const uint8_t *panel, int inputs, int output, float *row) {
   for (int k = 0; k < inputs; k += K_GROUP) {
     const uint8_t *head, *w = panel_group(form, panel, k / K_GROUP, &head);
@@ -166,6 +79,6 @@ void k_pack_integers(k_quant_form form, const uint8_t *q, const float *scale, co
       scales[o].df = scale[at], scales[o].mf = minimum ? minimum[at] : 0;
       scales[o].d = k_float_to_half(scales[o].df), scales[o].m = k_float_to_half(scales[o].mf);
     }
-    write_group(form, panel, g, part, scales);
+    k_panel_write_group(form, panel, g, (const uint8_t(*)[32])part, scales);
   }
 }

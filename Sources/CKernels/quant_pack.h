@@ -26,6 +26,9 @@ K_INLINE int panel_integer(const int form, const uint8_t *w, const int o, const 
   return q;
 }
 
+void k_panel_write_scales(int form, uint8_t *head, uint8_t *w, int g8, int o, const k_group *s);
+void k_panel_write_group(int form, uint8_t *panel, int g, const uint8_t q[32][32],
+                         const k_group scales[32]);
 void k_panel_scales(int form, const uint8_t *head, const uint8_t *w, int g8, int o, k_group *s);
 size_t k_panel_bytes(int form, int inputs);
 void k_panel_pack(int form, uint8_t *panel, int inputs, k_stored stored,
