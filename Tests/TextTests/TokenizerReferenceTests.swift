@@ -17,15 +17,17 @@ struct TokenizerReferenceTests {
         for item in cases {
             let ids = tokenizer.encode(
                 item.text, allowSpecial: allowSpecial, addSpecial: addSpecial)
-            if ids != item.ids { wrongIDs.append("\(item.text.debugDescription): \(ids) != \(item.ids)") }
+            if ids != item.ids {
+                wrongIDs.append("\(item.text.debugDescription): \(ids) != \(item.ids)")
+            }
             let back = tokenizer.decode(item.ids, skipSpecial: false)
             if decodes(item), back.unicodeScalars.elementsEqual(item.text.unicodeScalars) == false {
                 wrongText.append("\(item.text.debugDescription) -> \(back.debugDescription)")
             }
         }
         #expect(!cases.isEmpty)
-        #expect(wrongIDs.isEmpty, "\(name): \(wrongIDs.count) of \(cases.count): \(wrongIDs.prefix(4))")
-        #expect(wrongText.isEmpty, "\(name): \(wrongText.count) of \(cases.count): \(wrongText.prefix(4))")
+        #expect(wrongIDs.isEmpty, "\(name): \(wrongIDs.count): \(wrongIDs.prefix(4))")
+        #expect(wrongText.isEmpty, "\(name): \(wrongText.count): \(wrongText.prefix(4))")
         print("\(name): \(cases.count - wrongIDs.count) of \(cases.count) ids equal, "
             + "\(wrongText.count) texts differ after decoding")
     }
@@ -38,7 +40,9 @@ struct TokenizerReferenceTests {
 
     @Test func glm4TokenizerJSON() throws {
         let tokenizer = try TokenizerFixtures.load("glm-4-9b-chat")
-        check("glm-4 json", tokenizer, try TokenizerFixtures.expected("glm-4-9b-chat"), allowSpecial: false)
+        check(
+            "glm-4 json", tokenizer, try TokenizerFixtures.expected("glm-4-9b-chat"),
+            allowSpecial: false)
         check(
             "glm-4 json, special", tokenizer,
             try TokenizerFixtures.expected("glm-4-9b-chat.special"), allowSpecial: true)
@@ -46,7 +50,9 @@ struct TokenizerReferenceTests {
 
     @Test func glm4Tiktoken() throws {
         let tokenizer = try TokenizerFixtures.glmTiktoken()
-        check("glm-4 tiktoken", tokenizer, try TokenizerFixtures.expected("glm-4-9b-chat"), allowSpecial: false)
+        check(
+            "glm-4 tiktoken", tokenizer, try TokenizerFixtures.expected("glm-4-9b-chat"),
+            allowSpecial: false)
         check(
             "glm-4 tiktoken, special", tokenizer,
             try TokenizerFixtures.expected("glm-4-9b-chat.special"), allowSpecial: true)
@@ -90,8 +96,8 @@ struct TokenizerReferenceTests {
     @Test(arguments: ["gpt-2", "starcoder", "deepseek-llm", "llama-spm"])
     func llamaCPPVocabulary(name: String) throws {
         check(
-            "gguf \(name)", try TokenizerFixtures.gguf(name), try TokenizerFixtures.llamaCases(name),
-            allowSpecial: false)
+            "gguf \(name)", try TokenizerFixtures.gguf(name),
+            try TokenizerFixtures.llamaCases(name), allowSpecial: false)
     }
 
     /// llama.cpp's cases for models whose vocabulary lies here in another format.
@@ -120,11 +126,13 @@ struct TokenizerReferenceTests {
                 // distilgpt2's own files add nothing; the GGUF's metadata does not say.
                 let found = tokenizer.encode(
                     text, allowSpecial: true, addSpecial: name != "distilgpt2")
-                let plain = tokenizer.decode(ids, skipSpecial: true)
-                let full = tokenizer.decode(ids, skipSpecial: false)
-                if found != ids
-                    || Self.cleaned(plain) != entry["decoded_without_special"]?.stringValue
-                    || Self.cleaned(full) != entry["decoded_with_special"]?.stringValue
+                var plain = tokenizer.decode(ids, skipSpecial: true)
+                var full = tokenizer.decode(ids, skipSpecial: false)
+                if !name.hasPrefix("coreml") {
+                    (plain, full) = (Self.cleaned(plain), Self.cleaned(full))
+                }
+                if found != ids || plain != entry["decoded_without_special"]?.stringValue
+                    || full != entry["decoded_with_special"]?.stringValue
                 {
                     wrong.append("\(text.debugDescription): \(found) != \(ids); \(plain), \(full)")
                 }
@@ -147,7 +155,11 @@ struct TokenizerReferenceTests {
     }
 
     /// transformers' `clean_up_tokenization_spaces`, on in the files those expectations came from.
-    private static func cleaned(_ text: String) -> String { text }
+    private static func cleaned(_ text: String) -> String {
+        [".", "?", "!", ",", "n't", "'m", "'s", "'ve", "'re"].reduce(text) {
+            $0.replacingOccurrences(of: " " + $1, with: $1)
+        }
+    }
 
     /// llama.cpp's fingerprints: SHA-256 of the printed ids of one nasty text.
     @Test func pretokenizerHashes() throws {

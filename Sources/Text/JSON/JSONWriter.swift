@@ -55,7 +55,9 @@ private struct JSONWriter {
         case .object(let members):
             var pairs = Array(members)
             if options.sortKeys {
-                pairs.sort { $0.key.unicodeScalars.lexicographicallyPrecedes($1.key.unicodeScalars) }
+                pairs.sort { left, right in
+                    left.key.unicodeScalars.lexicographicallyPrecedes(right.key.unicodeScalars)
+                }
             }
             writeItems(pairs, open: "{", close: "}", level: level) { writer, pair in
                 writer.write(string: pair.key)

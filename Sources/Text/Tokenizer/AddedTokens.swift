@@ -136,7 +136,8 @@ struct AddedTokens: Sendable {
         let word = ScalarClasses.letter | ScalarClasses.mark | ScalarClasses.number
         func isWord(at index: Int) -> Bool {
             let (code, _) = UTF8Scan.decode(text, at: index, end: text.count)
-            return code == 0x5F || ScalarClasses.flags(of: code, in: ScalarClasses.table) & word != 0
+            let flags = ScalarClasses.flags(of: code, in: ScalarClasses.table)
+            return code == 0x5F || flags & word != 0
         }
         if end < text.count, isWord(at: end) { return false }
         guard start > 0 else { return true }

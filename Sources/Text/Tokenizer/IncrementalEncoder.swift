@@ -6,9 +6,10 @@ package struct IncrementalEncoder: Sendable {
     private var nextSection = 0
     /// The section being encoded: its normalized text, cut at tokens that match only there.
     private var current: [UInt8] = []
+    private var isFirstSection = false
     private var parts: [TextSection] = []
     private var nextPart = 0
-    /// What is left of the current part, and its words where they had to be listed.
+    /// The part being encoded and what is left of it; its words where they had to be listed.
     private var position = 0
     private var partEnd = 0
     private var partText: [UInt8] = []
@@ -62,10 +63,10 @@ package struct IncrementalEncoder: Sendable {
             tokens.append(id)
             return 1
         case .text(let range):
-            current =
-                range.count == text.count ? text : Array(text[range])
+            current = range.count == text.count ? text : Array(text[range])
+            isFirstSection = range.lowerBound == 0
             for step in tokenizer.normalizers {
-                current = step.apply(to: current, isFirst: range.lowerBound == 0)
+                current = step.apply(to: current, isFirst: isFirstSection)
             }
             parts = tokenizer.added.sections(ofNormalized: current)
             nextPart = 0
@@ -78,14 +79,17 @@ package struct IncrementalEncoder: Sendable {
         switch parts[nextPart] {
         case .token(let id): tokens.append(id)
         case .text(let range):
-            if tokenizer.preTokenizer.scanner != nil {
-                position = range.lowerBound
-                partEnd = range.upperBound
-            } else {
-                // Stages may rewrite the text, so a part becomes a text of its own.
-                partText = range.count == current.count ? current : Array(current[range])
+            partText = range.count == current.count ? current : Array(current[range])
+            let isFirst = isFirstSection && range.lowerBound == 0
+            for step in tokenizer.partNormalizers {
+                partText = step.apply(to: partText, isFirst: isFirst)
+            }
+            if tokenizer.preTokenizer.scanner == nil {
                 words = tokenizer.preTokenizer.words(of: &partText)
                 nextWord = 0
+            } else {
+                position = 0
+                partEnd = partText.count
             }
         }
     }
@@ -103,10 +107,12 @@ package struct IncrementalEncoder: Sendable {
                 switch tokenizer.model {
                 case .bpe(let model):
                     model.encode(
-                        partText, word.lowerBound, word.upperBound, scratch: &scratch, into: &tokens)
+                        partText, word.lowerBound, word.upperBound, scratch: &scratch,
+                        into: &tokens)
                 case .unigram(let model):
                     model.encode(
-                        partText, word.lowerBound, word.upperBound, scratch: &scratch, into: &tokens)
+                        partText, word.lowerBound, word.upperBound, scratch: &scratch,
+                        into: &tokens)
                 }
                 spent += word.count
                 nextWord += 1
@@ -120,7 +126,7 @@ package struct IncrementalEncoder: Sendable {
         _ scanner: SplitScanner, _ budget: Int, _ model: TokenizerParts.Model,
         _ scratch: inout EncodeScratch
     ) -> Int {
-        let bytes = current
+        let bytes = partText
         let first = position
         let last = partEnd
         let stop = budget < last - first ? first + budget : last

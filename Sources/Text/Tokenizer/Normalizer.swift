@@ -155,6 +155,10 @@ struct SentencePieceNormalizer: Sendable {
                 afterSpace = false
             }
         }
+        // A visible space that the text itself ends in goes too, as in the reference.
+        while removesExtraSpaces, result.suffix(space.count).elementsEqual(space) {
+            result.removeLast(space.count)
+        }
         return result
     }
 

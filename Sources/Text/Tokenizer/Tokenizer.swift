@@ -8,6 +8,7 @@ import Synchronization
 public final class Tokenizer: Sendable {
     let model: TokenizerParts.Model
     let normalizers: [Normalizer]
+    let partNormalizers: [Normalizer]
     let preTokenizer: PreTokenizer
     let added: AddedTokens
     private let parts: TokenizerParts
@@ -20,6 +21,7 @@ public final class Tokenizer: Sendable {
         self.parts = parts
         model = parts.model
         normalizers = parts.normalizers
+        partNormalizers = parts.partNormalizers
         preTokenizer = PreTokenizer(parts.stages)
         added = AddedTokens(parts.added) { content in
             parts.normalizers.reduce(content) { text, step in

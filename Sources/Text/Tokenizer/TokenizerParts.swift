@@ -14,6 +14,9 @@ struct TokenizerParts: Sendable {
 
     var model: Model
     var normalizers: [Normalizer] = []
+    /// Rewriting that belongs to the pre-tokenizer: of each part between tokens that match in
+    /// normalized text, where `normalizers` see the text before those are looked for.
+    var partNormalizers: [Normalizer] = []
     var stages: [PreTokenizer.Stage] = []
     var added: [AddedToken] = []
     /// Pieces show a space as U+2581.

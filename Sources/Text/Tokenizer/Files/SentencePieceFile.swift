@@ -44,7 +44,8 @@ struct SentencePieceFile {
             case (1, .bytes(let text)): piece.bytes = Array(bytes[text])
             case (2, .fixed32(let bits)): piece.score = Float(bitPattern: bits)
             case (3, .integer(let kind)):
-                piece.kind = ScoredVocabulary.Kind(rawValue: Int(truncatingIfNeeded: kind)) ?? .normal
+                let number = Int(truncatingIfNeeded: kind)
+                piece.kind = ScoredVocabulary.Kind(rawValue: number) ?? .normal
             default: break
             }
         }
@@ -95,7 +96,8 @@ struct SentencePieceFile {
                     removesExtraSpaces: removesExtraSpaces, escapesSpaces: escapesSpaces,
                     prefixesOnlyFirst: !settings.isLegacy))
         ]
-        parts.leadingSpacesDropped = addsDummyPrefix ? 1 : 0
+        // A model that trims its input trims its output too.
+        parts.leadingSpacesDropped = removesExtraSpaces ? Int.max : addsDummyPrefix ? 1 : 0
         if vocabulary.pieces.count == 64_789 {
             let known = KnownSpecials.tokens(KnownSpecials.chatGLM3, from: 64_789)
             let configured = Set(settings.added.lazy.map(\.id))
@@ -148,7 +150,8 @@ struct ScoredVocabulary: Sendable {
             case .userDefined:
                 added.append(
                     AddedToken(
-                        id: TokenID(id), content: piece.bytes, isSpecial: false, isNormalized: true))
+                        id: TokenID(id), content: piece.bytes, isSpecial: false,
+                        isNormalized: true))
             case .normal, .unused, .byte: break
             }
         }

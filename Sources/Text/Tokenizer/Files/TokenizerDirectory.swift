@@ -137,7 +137,9 @@ struct TokenizerSettings: Sendable {
         parts.padID = id(pad) ?? parts.padID
         parts.unknownID = id(unknown) ?? parts.unknownID
         // These classes write their prefix themselves, whatever the post-processor says.
-        if tokenizerClass == "ChatGLM4Tokenizer", let mask = id("[gMASK]"), let start = id("<sop>") {
+        if tokenizerClass == "ChatGLM4Tokenizer", let mask = id("[gMASK]"),
+            let start = id("<sop>")
+        {
             parts.prefixIDs = [mask, start]
         } else if tokenizerClass == "ChatGLMTokenizer", let mask = id("[gMASK]"),
             let start = id("sop")

@@ -69,10 +69,9 @@ struct TokenizerJSON {
     func parts() throws(TokenizerError) -> TokenizerParts {
         let added = try addedTokens(try value(ranges["added_tokens"], "added_tokens"))
         let components = TokenizerJSONComponents(file: file)
-        var normalizers = try components.normalizers(try value(ranges["normalizer"], "normalizer"))
+        let normalizers = try components.normalizers(try value(ranges["normalizer"], "normalizer"))
         let split = try components.preTokenizer(
             try value(ranges["pre_tokenizer"], "pre_tokenizer"))
-        normalizers.append(contentsOf: split.normalizers)
         let decoder = try components.decoder(try value(ranges["decoder"], "decoder"))
         let byteLevel = split.isByteLevel || decoder.isByteLevel
         // A special token must not come out of merging plain text, so the model's tables do not
@@ -80,6 +79,7 @@ struct TokenizerJSON {
         let control = Set(added.lazy.filter(\.isControl).map(\.id))
         var parts = try model(byteLevel: byteLevel, control: control)
         parts.normalizers = normalizers
+        parts.partNormalizers = split.normalizers
         parts.stages = split.stages
         parts.added = added
         parts.showsSpaces = !byteLevel && decoder.showsSpaces
@@ -278,8 +278,9 @@ struct TokenizerJSON {
                     switch field {
                     case 0:
                         _ = try cursor.readString()
-                        let searchable = !control.contains(TokenID(scores.count))
-                        if !pieces.insert(cursor.scratch, id: scores.count, searchable: searchable) {
+                        let id = scores.count
+                        let searchable = !control.contains(TokenID(id))
+                        if !pieces.insert(cursor.scratch, id: id, searchable: searchable) {
                             failure = malformed("model.vocab", "too many pieces")
                         }
                     case 1: scores.append(try cursor.readDouble())

@@ -176,7 +176,8 @@ struct TokenizerJSONComponents {
         _ value: JSONValue, _ field: String, to split: inout Split
     ) throws(TokenizerError) {
         let symbol =
-            value["replacement"] == nil ? [0xE2, 0x96, 0x81] : try string(value, "replacement", field)
+            value["replacement"] == nil
+            ? SentencePieceNormalizer.spaceSymbol : try string(value, "replacement", field)
         let legacy = value["add_prefix_space"]?.boolValue ?? true ? "always" : "never"
         let name = value["prepend_scheme"]?.stringValue ?? legacy
         let scheme: Normalizer.PrefixScheme

@@ -21,7 +21,7 @@ struct VocabularyFiles {
         } else {
             parts.stages = [.pattern(.gpt2)]
         }
-        if settings.addsPrefixSpace == true { parts.normalizers.append(.prefixSpace) }
+        if settings.addsPrefixSpace == true { parts.partNormalizers = [.prefixSpace] }
         return parts
     }
 

@@ -118,7 +118,9 @@ struct BPEModel: Sendable {
 
     // MARK: First cut
 
-    private func cut(_ bytes: [UInt8], _ start: Int, _ end: Int, into symbols: inout [MergeSymbol]) {
+    private func cut(
+        _ bytes: [UInt8], _ start: Int, _ end: Int, into symbols: inout [MergeSymbol]
+    ) {
         symbols.removeAll(keepingCapacity: true)
         var index = start
         while index < end {
@@ -142,8 +144,8 @@ struct BPEModel: Sendable {
         let count = Int32(truncatingIfNeeded: symbols.count)
         symbols.append(
             MergeSymbol(
-                start: Int32(truncatingIfNeeded: start), end: Int32(truncatingIfNeeded: end), id: id,
-                previous: count - 1, next: count + 1, isFrozen: frozen))
+                start: Int32(truncatingIfNeeded: start), end: Int32(truncatingIfNeeded: end),
+                id: id, previous: count - 1, next: count + 1, isFrozen: frozen))
     }
 
     private func cutCharacter(

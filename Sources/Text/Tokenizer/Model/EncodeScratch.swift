@@ -200,7 +200,8 @@ struct WordCache: Sendable {
     mutating func insert(
         _ bytes: [UInt8], _ start: Int, _ end: Int, hash: UInt64, ids found: ArraySlice<TokenID>
     ) {
-        if keys.count + (end - start) > Self.keyBytesMax || ids.count + found.count > Self.idCountMax
+        if keys.count + (end - start) > Self.keyBytesMax
+            || ids.count + found.count > Self.idCountMax
         {
             lines.removeAll(keepingCapacity: true)
             keys.removeAll(keepingCapacity: true)

@@ -13,8 +13,8 @@ struct PieceTable: Sendable {
     private var used = 0
     private(set) var lengthMax = 0
 
-    /// Ids are file input: a table for the largest real vocabularies, not for a typo.
-    static let idMax = 1 << 24
+    /// Ids are file input: room for four times the largest real vocabulary, not for a typo.
+    static let idMax = 1 << 20
 
     init(capacity: Int = 0) {
         reserve(capacity)

@@ -59,7 +59,8 @@ struct UnigramModel: Sendable {
             var hasSingle = false
             trie.forEachPrefix(of: bytes, from: index, end: end) { stop, id in
                 if stop == index + length { hasSingle = true }
-                relax(&scratch.lattice[stop - start], here, scores[Int(id)], from: index - start, id)
+                relax(
+                    &scratch.lattice[stop - start], here, scores[Int(id)], from: index - start, id)
             }
             if !hasSingle {
                 relax(

@@ -1,6 +1,6 @@
 /// General categories as the split patterns need them: `\p{L}`, `\p{N}`, `\s`, `\p{M}`, …
 ///
-/// One byte per code point up to `UnicodeData.limit` (205 KiB, built once in well under a
+/// One byte per code point up to `UnicodeData.limit` (201 KiB, built once in well under a
 /// millisecond): a lookup is one load, where Foundation would search ranges.
 enum ScalarClasses {
     static let upper: UInt8 = 1  // Lu, Lt
