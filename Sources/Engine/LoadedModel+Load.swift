@@ -17,13 +17,7 @@ extension LoadedModel {
         let info = model.info
         let contextMax = try context(info, options)
         let blocks = try cacheBlocks(info, contextMax: contextMax, options)
-        do {
-            try model.allocateCache(blocks: blocks)
-        } catch .outOfMemory(let bytes) {
-            throw LoadError.outOfMemory(
-                what: "the KV cache", bytes: bytes,
-                remedy: "Lower --kv-cache-memory or --max-model-tokens.")
-        }
+        try allocateCache(of: model, blocks: blocks)
         let shape = EngineShape(
             rowWidth: info.vocabulary,
             vocabulary: text.tokenizer.map { $0.vocabularyCount } ?? info.vocabulary,
@@ -35,6 +29,17 @@ extension LoadedModel {
             contextMax: contextMax,
             fingerprint: fingerprint(path, info, options, backend.instructionSet),
             created: newestFile(path))
+    }
+
+    private static func allocateCache(of model: any CausalLM, blocks: Int) throws {
+        do {
+            try model.allocateCache(blocks: blocks)
+        } catch {
+            guard case .outOfMemory(let bytes) = error else { throw error }
+            throw LoadError.outOfMemory(
+                what: "the KV cache", bytes: bytes,
+                remedy: "Lower --kv-cache-memory or --max-model-tokens.")
+        }
     }
 
     private static func loadOptions(_ options: EngineOptions) -> LoadOptions {

@@ -24,7 +24,14 @@ package final class LoadedModel: Sendable {
     /// Sampling defaults of the model's generation_config.json, under the request's own.
     package let samplingDefaults: SamplingDefaults
 
-    package typealias SamplingDefaults = AutoGLMModels.SamplingDefaults
+    package struct SamplingDefaults: Sendable, Equatable {
+        package var temperature: Float?
+        package var topP: Float?
+        package var topK: Int?
+        package var minP: Float?
+        package var repetitionPenalty: Float?
+        package init() {}
+    }
 
     package var hasChatTemplate: Bool { chatTemplate != nil }
 
@@ -43,7 +50,13 @@ package final class LoadedModel: Sendable {
         self.contextMax = contextMax
         self.fingerprint = fingerprint
         self.created = created
-        samplingDefaults = info.sampling
+        var defaults = SamplingDefaults()
+        defaults.temperature = info.sampling.temperature
+        defaults.topP = info.sampling.topP
+        defaults.topK = info.sampling.topK
+        defaults.minP = info.sampling.minP
+        defaults.repetitionPenalty = info.sampling.repetitionPenalty
+        samplingDefaults = defaults
     }
 
     /// Renders a conversation and encodes it. User text never becomes a special token.
