@@ -109,10 +109,20 @@ struct ModelSource {
             names: architecture.tensorNames(config, isGGUF: isGGUF), isGGUF: isGGUF)
     }
 
-    /// Tensors of the model; for quantised ones, values rather than packed words.
+    /// Parameters of the model: of quantised layers the weights, not their scales.
     var parameterCount: Int {
         checkpoint.tensors.reduce(0) { sum, entry in
-            architecture.ignores(entry.key, config) ? sum : sum + entry.value.elementCount
+            architecture.ignores(entry.key, config) ? sum : sum + parameters(entry.key, entry.value)
+        }
+    }
+
+    private func parameters(_ name: String, _ tensor: CheckpointTensor) -> Int {
+        guard let quantization = config.quantization else { return tensor.elementCount }
+        let part = name.split(separator: ".").last ?? ""
+        switch part {
+        case "qweight", "weight_packed": return tensor.elementCount * (32 / quantization.bits)
+        case "weight", "bias", "e_score_correction_bias": return tensor.elementCount
+        default: return 0
         }
     }
 }

@@ -1,24 +1,63 @@
-/// How the linear layers of a safetensors checkpoint were quantised.
+/// How the linear layers of a safetensors checkpoint were quantised (`quantization_config`).
 package struct QuantizationConfig: Sendable, Equatable {
-    package enum Method: String, Sendable { case gptq, awq, compressedTensors = "compressed-tensors" }
+    package enum Method: Sendable, Equatable {
+        /// - Parameter zeroOffset: added to stored zero points; 1 in the first format, 0 in v2.
+        case gptq(zeroOffset: Int)
+        case awq
+        case compressedTensors
+    }
     package var method: Method
+    /// Bits of one weight: 4 or 8.
     package var bits: Int
-    /// Inputs that share a scale; -1 for a whole row.
-    package var groupSize: Int
-    package var isSymmetric: Bool
 
     init(_ json: ConfigObject) throws(CheckpointError) {
         let name = try json.string("quant_method") ?? "unknown"
-        guard let method = Method(rawValue: name) else {
-            throw .unsupported(
-                what: "quantisation \(excerpt(name))", file: json.file,
-                remedy: "known are gptq, awq, compressed-tensors; or convert to bf16")
+        func unsupported(_ what: String) -> CheckpointError {
+            .unsupported(
+                what: what, file: json.file, remedy: "convert the checkpoint to bf16 or GGUF")
         }
-        self.method = method
-        self.bits = 0
-        self.groupSize = 0
-        self.isSymmetric = true
-        throw .unsupported(
-            what: "quantisation \(excerpt(name))", file: json.file, remedy: "convert to bf16 or GGUF")
+        switch name {
+        case "gptq":
+            let isSecond = try json.string("checkpoint_format") == "gptq_v2"
+            method = .gptq(zeroOffset: isSecond ? 0 : 1)
+            bits = try json.required("bits")
+        case "awq":
+            let version = try json.string("version") ?? "gemm"
+            guard version.lowercased() == "gemm" else {
+                throw unsupported("AWQ version \(excerpt(version))")
+            }
+            method = .awq
+            bits = try json.required("bits", "w_bit")
+        case "compressed-tensors":
+            method = .compressedTensors
+            bits = try Self.compressedBits(json)
+        default:
+            throw unsupported("quantisation \(excerpt(name))")
+        }
+        guard bits == 4 || bits == 8, method != .awq || bits == 4 else {
+            throw unsupported("\(excerpt(name)) with \(bits) bits")
+        }
+    }
+
+    /// The bits that all groups of layers have in common.
+    private static func compressedBits(_ json: ConfigObject) throws(CheckpointError) -> Int {
+        var found: Set<Int> = []
+        if let groups = try json.object("config_groups") {
+            for name in groups.members.keys.sorted() {
+                guard let weights = try groups.object(name)?.object("weights") else { continue }
+                guard try weights.string("type") ?? "int" == "int" else {
+                    throw .unsupported(
+                        what: "weights that are no integers", file: json.file,
+                        remedy: "convert the checkpoint to bf16")
+                }
+                found.insert(try weights.required("num_bits"))
+            }
+        }
+        guard let bits = found.first, found.count == 1 else {
+            throw .unsupported(
+                what: "compressed-tensors with the bits \(found.sorted())", file: json.file,
+                remedy: "one width for all layers is expected")
+        }
+        return bits
     }
 }

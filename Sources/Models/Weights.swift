@@ -220,7 +220,9 @@ struct Weights<B: Backend> {
         throws(CheckpointError) -> MatrixSource
     {
         let full = path + name
-        if let tensor = try store.quantized?.tensor(full, rows: rows, columns: columns, store.claim) {
+        if let quantized = store.quantized,
+            let tensor = try quantized.tensor(full, rows: rows, columns: columns, store.claim)
+        {
             return MatrixSource(
                 segments: [.init(tensor: tensor, rows: 0..<rows)], columns: columns)
         }
