@@ -1,0 +1,195 @@
+import AutoGLM
+import AutoGLMEngine
+import AutoGLMText
+import Foundation
+import TestKit
+import Testing
+
+@Suite(.enabled(if: SharedData.isPresent), .timeLimit(.minutes(3))) struct LoadedModelTests {
+    func load(_ path: String, _ change: (inout EngineOptions) -> Void = { _ in }) throws
+        -> LoadedModel
+    {
+        var options = EngineOptions()
+        options.compute.precision = .f32
+        options.compute.cacheFormat = .f32
+        options.compute.threads = 2
+        options.cacheBlocks = 256
+        change(&options)
+        return try LoadedModel.load(SharedData.path(path), options: options)
+    }
+
+    struct Reference: Decodable {
+        struct Prompt: Decodable {
+            struct Greedy: Decodable { var tokens: [Int32] }
+            var input_ids: [Int32]
+            var greedy: Greedy?
+        }
+        var prompts: [Prompt]
+    }
+
+    /// The whole way from files to tokens gives what transformers gives.
+    @Test(arguments: ["glm4-9b-chat-hf", "glm4-0414-32b", "glm45-air-moe", "llama3", "qwen2"])
+    func greedyTokensAreTheReferences(name: String) async throws {
+        let model = try load("reference-models/\(name)")
+        let path = SharedData.path("reference-models/\(name)/reference.json")
+        let reference = try JSONDecoder().decode(
+            Reference.self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+        for prompt in reference.prompts {
+            guard let expected = prompt.greedy?.tokens else { continue }
+            var request = greedy(prompt.input_ids, maxTokens: expected.count)
+            request.sampling.ignoreEOS = true
+            let result = await Collected(try model.engine.generate(request))
+            #expect(result.tokens.map(\.token) == expected)
+        }
+        model.engine.shutdown()
+    }
+
+    struct Chats: Decodable {
+        struct Chat: Decodable {
+            struct Message: Decodable {
+                var role: String
+                var content: String
+            }
+            var messages: [Message]
+            var rendered: String
+            var input_ids: [Int32]
+            var greedy_tokens: [Int32]
+            var greedy_text: String
+            var top5_logprobs: [[[Double]]]
+        }
+        var chats: [Chat]
+    }
+
+    /// GLM-4's real vocabulary (151,552 rows), tokenizer and template: messages in, text out.
+    @Test func chatsAreTheReferences() async throws {
+        let directory = FileManager.default.temporaryDirectory
+            .appendingPathComponent("autoglm-chat-\(UInt64.random(in: 0 ... .max))")
+        try FileManager.default.createDirectory(
+            at: directory, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: directory) }
+        for part in ["reference-models/glm4-real-tokenizer", "tokenizers/glm-4-9b-chat"] {
+            let files = try FileManager.default.contentsOfDirectory(
+                atPath: SharedData.path(part))
+            for file in files where part.hasPrefix("ref") || file.hasPrefix("tokenizer") {
+                try FileManager.default.createSymbolicLink(
+                    atPath: directory.appendingPathComponent(file).path,
+                    withDestinationPath: SharedData.path("\(part)/\(file)"))
+            }
+        }
+        var options = EngineOptions()
+        options.compute.precision = .f32
+        options.compute.cacheFormat = .f32
+        options.cacheBlocks = 256
+        let model = try LoadedModel.load(directory.path, options: options)
+        #expect(model.toolCallFormat == .glm4)
+        #expect(Set([151329, 151336, 151338]).isSubset(of: model.engine.shape.stopTokens))
+        #expect(model.engine.shape.vocabulary == 151343)
+        let url = directory.appendingPathComponent("reference.json")
+        let reference = try JSONDecoder().decode(Chats.self, from: Data(contentsOf: url))
+        for chat in reference.chats { try await expect(model, gives: chat) }
+
+        let weather: JSONValue = [
+            "type": "function",
+            "function": ["name": "get_weather", "parameters": ["type": "object"]],
+        ]
+        let prompt = try model.render(
+            messages: [["role": "user", "content": "<|user|>"]], tools: [weather])
+        #expect(prompt.text.contains("## get_weather"))
+        let ids = try model.prompt(messages: [["role": "user", "content": "<|user|>"]])
+        #expect(ids.count { $0 == 151336 } == 1)
+        model.engine.shutdown()
+    }
+
+    private func expect(_ model: LoadedModel, gives chat: Chats.Chat) async throws {
+        let messages = chat.messages.map { message -> JSONValue in
+            ["role": .string(message.role), "content": .string(message.content)]
+        }
+        #expect(try model.render(messages: messages).text == chat.rendered)
+        let ids = try model.prompt(messages: messages)
+        #expect(ids == chat.input_ids)
+        var request = greedy(ids, maxTokens: chat.greedy_tokens.count)
+        request.sampling.ignoreEOS = true
+        request.sampling.topLogprobs = 5
+        request.skipSpecialTokens = false
+        var text = ""
+        var tokens: [TokenEvent] = []
+        for try await event in try model.completion(request) {
+            text += event.text
+            tokens += event.tokens
+        }
+        #expect(tokens.map(\.token) == chat.greedy_tokens)
+        #expect(text == chat.greedy_text)
+        for (token, top) in zip(tokens, chat.top5_logprobs) {
+            // Theirs are shares of all rows, padding included; ratios do not depend on that.
+            let best = (mine: token.top[0].logprob, theirs: top[0][1])
+            for (mine, theirs) in zip(token.top, top) {
+                let difference = Double(mine.logprob - best.mine) - (theirs[1] - best.theirs)
+                #expect(abs(difference) < 2e-3)
+            }
+        }
+    }
+
+    @Test func storiesAreTold() async throws {
+        let model = try load("models/stories260K/stories260K-F32.gguf")
+        let prompt = try model.encode("Once upon a time", addSpecial: true)
+        var request = greedy(prompt, maxTokens: 60)
+        var whole = ""
+        var tokens = 0
+        for try await event in try model.completion(request) {
+            whole += event.text
+            tokens += event.tokens.count
+        }
+        #expect(whole.contains("there was"))
+        #expect(tokens == 60)
+
+        // Stop strings cut the text before them and end the request.
+        request.sampling.stopStrings = ["there was"]
+        var cut = ""
+        var finish: Finish?
+        for try await event in try model.completion(request) {
+            cut += event.text
+            finish = event.finish ?? finish
+        }
+        #expect(finish?.reason == .stop)
+        #expect(finish?.stopString == "there was")
+        #expect(whole.hasPrefix(cut + "there was"))
+        #expect((finish?.usage.completionTokens ?? 60) < 60)
+        await expectIdle(model.engine)
+
+        #expect(throws: LoadError.missingChatTemplate(model: model.name)) {
+            try model.prompt(messages: [["role": "user", "content": "Hi"]])
+        }
+        model.engine.shutdown()
+    }
+
+    @Test func limitsOfMemoryAndContextAreNamed() throws {
+        #expect(throws: LoadError.contextTooLong(tokens: 5000, limit: 2048)) {
+            try load("reference-models/llama3") { $0.contextMax = 5000 }
+        }
+        #expect(throws: LoadError.cacheTooSmall(tokens: 0, needed: 16)) {
+            try load("reference-models/llama3") { options in
+                options.cacheBlocks = nil
+                options.cacheBytes = 100
+            }
+        }
+        let first = try load("reference-models/llama3")
+        let again = try load("reference-models/llama3")
+        let other = try load("reference-models/qwen2")
+        #expect(first.fingerprint == again.fingerprint)
+        #expect(first.fingerprint != other.fingerprint)
+        #expect(first.created > 1_600_000_000)
+    }
+}
+
+@Suite struct ReadmeTests {
+    /// The README's example is the file that these tests compile.
+    @Test func theExampleIsTheOneInTheReadme() throws {
+        let root = SharedData.repository
+        let example = try String(
+            contentsOf: root.appendingPathComponent("Tests/EngineTests/ReadmeExample.swift"),
+            encoding: .utf8)
+        let readme = try String(
+            contentsOf: root.appendingPathComponent("README.md"), encoding: .utf8)
+        #expect(readme.contains("```swift\n" + example + "```"))
+    }
+}
