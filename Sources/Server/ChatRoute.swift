@@ -160,6 +160,7 @@ struct ChatJob: Sendable {
                             identity, choice: index, .none,
                             finishReason: answers[index].finishReason)
                     }
+                    try await writer.flushIfLarge(&events)
                 }
                 try await writer.flush(&events)
             }

@@ -162,6 +162,7 @@ struct CompletionJob: Sendable {
                     if let part = take(event, of: index, &progress[index]) {
                         events.completionChunk(identity, part)
                     }
+                    try await writer.flushIfLarge(&events)
                 }
                 try await writer.flush(&events)
             }

@@ -1,6 +1,7 @@
 import AutoGLMAPI
 import AutoGLMDecoding
 import AutoGLMEngine
+import AutoGLMModels
 import AutoGLMObservability
 import HTTPTypes
 import Hummingbird
@@ -202,7 +203,7 @@ struct RequestBuilder: Sendable {
         sampling.temperature = fields.temperature.map { Float($0) } ?? defaults.temperature ?? 1
         sampling.topP = fields.topP.map { Float($0) } ?? defaults.topP ?? 1
         sampling.topK = fields.topK ?? defaults.topK ?? 0
-        sampling.minP = Float(fields.minP ?? 0)
+        sampling.minP = fields.minP.map { Float($0) } ?? defaults.minP ?? 0
         sampling.repetitionPenalty =
             fields.repetitionPenalty.map { Float($0) } ?? defaults.repetitionPenalty ?? 1
         sampling.frequencyPenalty = Float(fields.frequencyPenalty ?? 0)

@@ -2,7 +2,7 @@ package import AutoGLMEngine
 package import AutoGLMText
 
 extension LoadedModel: ServedModel {
-    package var vocabularyCount: Int { tokenizer?.vocabularyCount ?? info.vocabularyCount }
+    package var vocabularyCount: Int { tokenizer?.vocabularyCount ?? info.vocabulary }
     package var status: EngineStatus { engine.status }
 
     package func prompt(_ conversation: Conversation) throws -> [TokenID] {
@@ -18,10 +18,6 @@ extension LoadedModel: ServedModel {
             guard let tokenizer else { throw .missingTokenizer(model: name) }
             return tokenizer
         }
-    }
-
-    package func encode(_ text: String, addSpecial: Bool) throws -> [TokenID] {
-        try textTokenizer.encode(text, addSpecial: addSpecial)
     }
 
     package func decode(_ tokens: [TokenID]) throws -> String {

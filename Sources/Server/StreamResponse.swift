@@ -10,6 +10,15 @@ import NIOCore
 struct EventWriter {
     var body: any ResponseBodyWriter
 
+    /// Events gathered beyond this are sent before more are made: a reader that has fallen far
+    /// behind must not make us hold its whole backlog as JSON.
+    static let piece = 64 << 10
+
+    /// ``flush(_:)`` when a good piece has gathered.
+    @concurrent mutating func flushIfLarge(_ events: inout EventStream) async throws {
+        if events.bytes.count >= Self.piece { try await flush(&events) }
+    }
+
     /// Sends what has gathered, in one write, and waits until the socket can take more.
     @concurrent mutating func flush(_ events: inout EventStream) async throws {
         if events.isEmpty { return }

@@ -1,0 +1,446 @@
+import AutoGLMAPI
+import AutoGLMEngine
+import Foundation
+import Hummingbird
+import HummingbirdTesting
+import Testing
+
+@testable import AutoGLMServer
+
+@Suite struct RouteTests {
+    @Test(arguments: [TestingSetup.router, .live])
+    func chat(setup: TestingSetup) async throws {
+        let server = try TestServer()
+        try await server.test(setup) { client in
+            let answer = try await client.chat()
+            #expect(answer.status == 200)
+            #expect(answer.json["object"] as? String == "chat.completion")
+            #expect((answer.json["id"] as? String)?.hasPrefix("chatcmpl-") == true)
+            #expect(answer.json["model"] as? String == "scripted")
+            #expect(answer.json["system_fingerprint"] as? String == "fp_test")
+            #expect(answer.message["role"] as? String == "assistant")
+            #expect(answer.message["content"] as? String == "Hello, world!")
+            #expect(answer.choices.first?["finish_reason"] as? String == "stop")
+            let usage = try #require(answer.json["usage"] as? [String: Any])
+            #expect(usage["prompt_tokens"] as? Int == 3)
+            #expect(usage["completion_tokens"] as? Int == 13)
+            #expect(usage["total_tokens"] as? Int == 16)
+            let details = usage["prompt_tokens_details"] as? [String: Any]
+            #expect(details?["cached_tokens"] as? Int == 2)
+            #expect(answer.headers[.processingTime].flatMap { Int($0) } != nil)
+            #expect(answer.headers[.requestID]?.hasPrefix("req_") == true)
+        }
+        #expect(server.model.blocksUsed == 0)
+    }
+
+    @Test(arguments: [TestingSetup.router, .live])
+    func chatStream(setup: TestingSetup) async throws {
+        let server = try TestServer()
+        try await server.test(setup) { client in
+            let answer = try await client.chat(
+                #","stream":true,"stream_options":{"include_usage":true}"#)
+            #expect(answer.headers[.contentType] == "text/event-stream")
+            #expect(answer.headers[.cacheControl] == "no-cache")
+            #expect(answer.headers[.accelBuffering] == "no")
+            let (events, isDone) = answer.events
+            #expect(isDone)
+            let first = try #require((events.first?["choices"] as? [[String: Any]])?.first)
+            #expect((first["delta"] as? [String: Any])?["role"] as? String == "assistant")
+            #expect(answer.joined("content") == "Hello, world!")
+            let last = try #require(events.last)
+            #expect((last["choices"] as? [Any])?.isEmpty == true)
+            #expect((last["usage"] as? [String: Any])?["completion_tokens"] as? Int == 13)
+            let reason = events.dropLast().last?["choices"] as? [[String: Any]]
+            #expect(reason?.first?["finish_reason"] as? String == "stop")
+            #expect(Set(events.compactMap { $0["id"] as? String }).count == 1)
+        }
+        #expect(server.model.blocksUsed == 0)
+    }
+
+    /// The exact bytes of a small stream.
+    @Test func streamGolden() async throws {
+        var script = ScriptedModel.Script()
+        script.answer = "Hi\"\n"
+        let server = try TestServer(script)
+        try await server.test { client in
+            let answer = try await client.chat(#","stream":true"#)
+            let id = try #require(answer.events.data.first?["id"] as? String)
+            let created = try #require(answer.events.data.first?["created"] as? Int)
+            let head =
+                #"data: {"id":"\#(id)","object":"chat.completion.chunk","created":\#(created),"#
+                + #""model":"scripted","system_fingerprint":"fp_test","choices":[{"index":0,"delta":"#
+            let expected = """
+                \(head){"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}
+
+                \(head){"content":"Hi\\"\\n"},"logprobs":null,"finish_reason":null}]}
+
+                \(head){},"logprobs":null,"finish_reason":"stop"}]}
+
+                data: [DONE]
+
+
+                """
+            #expect(answer.text == expected)
+        }
+    }
+
+    @Test func toolCalls() async throws {
+        var script = ScriptedModel.Script()
+        script.answer = "get_weather\n{\"city\": \"Beijing\"}"
+        script.batch = 1
+        let server = try TestServer(script)
+        let tools =
+            #","tools":[{"type":"function","function":{"name":"get_weather","parameters":{"#
+            + #""type":"object","properties":{"city":{"type":"string"}}}}}]"#
+        try await server.test { client in
+            let whole = try await client.chat(tools)
+            let call = try #require((whole.message["tool_calls"] as? [[String: Any]])?.first)
+            #expect((call["id"] as? String)?.hasPrefix("call_") == true)
+            let function = try #require(call["function"] as? [String: Any])
+            #expect(function["name"] as? String == "get_weather")
+            #expect(function["arguments"] as? String == "{\"city\": \"Beijing\"}")
+            #expect(whole.message["content"] is NSNull)
+            #expect(whole.choices.first?["finish_reason"] as? String == "tool_calls")
+
+            let stream = try await client.chat(tools + #","stream":true"#)
+            let deltas = stream.events.data.compactMap { event -> [String: Any]? in
+                let choice = (event["choices"] as? [[String: Any]])?.first
+                let calls = (choice?["delta"] as? [String: Any])?["tool_calls"]
+                return (calls as? [[String: Any]])?.first
+            }
+            #expect(deltas.allSatisfy { $0["index"] as? Int == 0 })
+            #expect(deltas.count { $0["id"] != nil } == 1)
+            let names = deltas.compactMap { ($0["function"] as? [String: Any])?["name"] as? String }
+            #expect(names == ["get_weather"])
+            let arguments = deltas.compactMap {
+                ($0["function"] as? [String: Any])?["arguments"] as? String
+            }
+            #expect(arguments.joined() == "{\"city\": \"Beijing\"}")
+        }
+        let conversation = try #require(server.model.conversations.first)
+        #expect(conversation.tools.first?["function"]?["name"]?.stringValue == "get_weather")
+    }
+
+    @Test func toolChoice() async throws {
+        var script = ScriptedModel.Script()
+        script.answer = "{}"
+        let server = try TestServer(script)
+        let tools = #","tools":["# + ["alpha", "beta"].map {
+            #"{"type":"function","function":{"name":"\#($0)"}}"#
+        }.joined(separator: ",") + "]"
+        try await server.test { client in
+            // The model is given the name and makes the arguments.
+            let named = try await client.chat(
+                tools + #","tool_choice":{"type":"function","function":{"name":"beta"}}"#)
+            let call = (named.message["tool_calls"] as? [[String: Any]])?.first
+            #expect((call?["function"] as? [String: Any])?["name"] as? String == "beta")
+            let prompt = try #require(server.model.requests.last?.prompt)
+            #expect(prompt.suffix(5) == Array("beta\n".utf8).map(Int32.init)[...])
+
+            let none = try await client.chat(tools + #","tool_choice":"none""#)
+            #expect(none.message["tool_calls"] == nil)
+            #expect(server.model.conversations.last?.tools.isEmpty == true)
+
+            // The scripted model says "{", which begins no name: some tool is called all the same.
+            let required = try await client.chat(tools + #","tool_choice":"required""#)
+            #expect((required.message["tool_calls"] as? [Any])?.count == 1)
+            let biases = server.model.requests.compactMap { $0.sampling.logitBias.isEmpty ? nil : $0 }
+            #expect(biases.last?.sampling.maxTokens == 1)
+        }
+    }
+
+    @Test func choicesAndLogprobs() async throws {
+        let server = try TestServer()
+        try await server.test { client in
+            let answer = try await client.chat(
+                #","n":3,"seed":7,"logprobs":true,"top_logprobs":2"#)
+            #expect(answer.choices.count == 3)
+            #expect(answer.choices.map { $0["index"] as? Int } == [0, 1, 2])
+            let logprobs = answer.choices.first?["logprobs"] as? [String: Any]
+            let content = try #require(logprobs?["content"] as? [[String: Any]])
+            #expect(content.count == 13)
+            #expect(content.first?["token"] as? String == "H")
+            #expect(content.first?["bytes"] as? [Int] == [72])
+            #expect((content.first?["top_logprobs"] as? [Any])?.count == 2)
+            let usage = answer.json["usage"] as? [String: Any]
+            #expect(usage?["prompt_tokens"] as? Int == 3)
+            #expect(usage?["completion_tokens"] as? Int == 39)
+            #expect(Set(server.model.requests.map { $0.sampling.seed }) == [7, 8, 9])
+
+            let stream = try await client.chat(
+                #","n":2,"stream":true,"logprobs":true,"top_logprobs":1"#)
+            let entries = stream.events.data.flatMap { event -> [Any] in
+                let choice = (event["choices"] as? [[String: Any]])?.first
+                return (choice?["logprobs"] as? [String: Any])?["content"] as? [Any] ?? []
+            }
+            #expect(entries.count == 26)
+        }
+        #expect(server.model.blocksUsed == 0)
+    }
+
+    @Test func completions() async throws {
+        let server = try TestServer()
+        try await server.test { client in
+            let plain = try await client.post(
+                "/v1/completions", #"{"prompt":"Say","max_tokens":5}"#)
+            #expect(plain.choices.first?["text"] as? String == "Hello")
+            #expect(plain.choices.first?["finish_reason"] as? String == "length")
+            #expect((plain.json["id"] as? String)?.hasPrefix("cmpl-") == true)
+
+            let many = try await client.post(
+                "/v1/completions",
+                #"{"prompt":["a","bc"],"n":2,"echo":true,"logprobs":1,"max_tokens":3}"#)
+            #expect(
+                many.choices.compactMap { $0["text"] as? String }
+                    == ["aHel", "aHel", "bcHel", "bcHel"])
+            let logprobs = try #require(many.choices[2]["logprobs"] as? [String: Any])
+            #expect(logprobs["tokens"] as? [String] == ["b", "c", "H", "e", "l"])
+            #expect(logprobs["text_offset"] as? [Int] == [0, 1, 2, 3, 4])
+            #expect((logprobs["token_logprobs"] as? [Any])?.first is NSNull)
+            #expect((many.json["usage"] as? [String: Any])?["prompt_tokens"] as? Int == 3)
+
+            let stream = try await client.post(
+                "/v1/completions", #"{"prompt":[72,105],"stream":true,"max_tokens":50}"#)
+            let text = stream.events.data.compactMap {
+                ($0["choices"] as? [[String: Any]])?.first?["text"] as? String
+            }
+            #expect(text.joined() == "Hello, world!")
+            #expect(stream.events.isDone)
+
+            let unknown = try await client.post("/v1/completions", #"{"prompt":[300]}"#)
+            #expect(unknown.status == 400 && unknown.code == "unknown_token")
+        }
+        #expect(server.model.blocksUsed == 0)
+    }
+
+    @Test func modelsTokensAndVersion() async throws {
+        let server = try TestServer { $0.modelAliases = ["org/alias"] }
+        try await server.test { client in
+            let models = try await client.get("/v1/models")
+            let names = (models.json["data"] as? [[String: Any]])?.compactMap { $0["id"] as? String }
+            #expect(names == ["scripted", "org/alias"])
+            #expect(try await client.get("/v1/models/scripted").json["id"] as? String == "scripted")
+            #expect(try await client.get("/v1/models/org/alias").status == 200)
+            #expect(try await client.get("/v1/models/org%2Falias").status == 200)
+            let unknown = try await client.get("/v1/models/other")
+            #expect(unknown.status == 404 && unknown.code == "model_not_found")
+
+            let tokens = try await client.post("/v1/tokenize", #"{"prompt":"Hi"}"#)
+            #expect(tokens.json["tokens"] as? [Int] == [72, 105])
+            #expect(tokens.json["count"] as? Int == 2)
+            let chat = try await client.post(
+                "/v1/tokenize", #"{"messages":[{"role":"user","content":"Hi"}]}"#)
+            #expect(chat.json["tokens"] as? [Int] == [72, 105, 257])
+            let text = try await client.post("/v1/detokenize", #"{"tokens":[72,105]}"#)
+            #expect(text.json["prompt"] as? String == "Hi")
+            #expect(try await client.get("/version").json["version"] as? String == "0.1.0")
+            #expect(try await client.get("/ping").text == "pong")
+        }
+    }
+
+    @Test func errors() async throws {
+        let server = try TestServer()
+        try await server.test { client in
+            let missing = try await client.get("/v1/nothing")
+            #expect(missing.status == 404 && missing.code == "not_found")
+            #expect(missing.error["type"] as? String == "not_found_error")
+            let method = try await client.get("/v1/chat/completions")
+            #expect(method.status == 405 && method.headers[.allow] == "POST")
+            let type = try await client.post(
+                "/v1/chat/completions", "{}", headers: [.contentType: "text/plain"])
+            #expect(type.status == 415)
+            let gzip = try await client.post(
+                "/v1/chat/completions", "{}", headers: [.contentEncoding: "gzip"])
+            #expect(gzip.status == 415)
+            let json = try await client.post("/v1/chat/completions", "{\"a\"")
+            #expect(json.status == 400 && json.code == "invalid_json")
+            let deep = try await client.post(
+                "/v1/chat/completions", String(repeating: "[", count: 100_000))
+            #expect(deep.status == 400)
+            let empty = try await client.post("/v1/chat/completions", "{}")
+            #expect(empty.status == 400 && empty.parameter == "messages")
+            let model = try await client.chat(#","model":"gpt-9""#)
+            #expect(model.status == 404 && model.code == "model_not_found")
+            let url = try await client.get("/" + String(repeating: "a", count: 9_000))
+            #expect(url.status == 414)
+            let large = try await client.post(
+                "/v1/chat/completions", String(repeating: " ", count: RequestLimits.bodyBytes + 1))
+            #expect(large.status == 413 && large.code == "body_too_large")
+            let deadline = try await client.post(
+                "/v1/chat/completions", #"{"messages":[{"role":"user","content":"x"}]}"#,
+                headers: [.deadline: "0"])
+            #expect(deadline.status == 400 && deadline.parameter == "x-deadline-ms")
+            #expect(server.model.requests.isEmpty)
+        }
+    }
+
+    @Test func headersReachTheEngine() async throws {
+        let server = try TestServer { $0.keys = ["first-secret", "second-secret"] }
+        try await server.test { client in
+            _ = try await client.post(
+                "/v1/chat/completions",
+                #"{"messages":[{"role":"user","content":"x"}],"priority":9,"top_k":-1}"#,
+                headers: [
+                    .authorization: "Bearer second-secret", .deadline: "1500",
+                    .queueTimeout: "250", .traceparent: "00-abc-def-01",
+                ])
+        }
+        let request = try #require(server.model.requests.first)
+        #expect(request.priority == 9)
+        #expect(request.deadline == .milliseconds(1_500))
+        #expect(request.queueTimeout == .milliseconds(250))
+        #expect(request.traceparent == "00-abc-def-01")
+        #expect(request.tenant == "key-1")
+        #expect(request.sampling.topK == 0)
+    }
+
+    @Test func requestIDs() async throws {
+        let server = try TestServer()
+        try await server.test { client in
+            let echoed = try await client.get("/ping", headers: [.requestID: "my-id_1"])
+            #expect(echoed.headers[.requestID] == "my-id_1")
+            for bad in [String(repeating: "x", count: 129), "with space", "é"] {
+                let answer = try await client.get("/ping", headers: [.requestID: bad])
+                #expect(answer.headers[.requestID]?.hasPrefix("req_") == true)
+            }
+        }
+    }
+
+    @Test(arguments: [
+        (AdmissionError.overloaded(waiting: 256, limit: 256, retryAfter: .seconds(4)), 429),
+        (.tooManyQueuedTokens(waiting: 9, limit: 8, retryAfter: .seconds(1)), 429),
+        (
+            .deadlineTooShort(
+                wait: .seconds(10), deadline: .seconds(2), retryAfter: .seconds(8)), 429
+        ),
+        (.shuttingDown(retryAfter: .seconds(1)), 503),
+        (.promptTooLong(tokens: 9, limit: 8), 400),
+        (.tooManyTokens(prompt: 5, maxTokens: 9, limit: 8), 400),
+        (.emptyPrompt, 400),
+    ])
+    func admission(error: AdmissionError, status: Int) async throws {
+        var script = ScriptedModel.Script()
+        script.admission = error
+        let server = try TestServer(script)
+        try await server.test { client in
+            for extra in ["", #","stream":true"#] {
+                let answer = try await client.chat(extra)
+                #expect(answer.status == status)
+                let retry = answer.headers[.retryAfter].flatMap { Int($0) }
+                if status == 400 {
+                    #expect(retry == nil)
+                } else {
+                    #expect((1...30).contains(retry ?? 0))
+                }
+            }
+        }
+        if case .promptTooLong = error {
+            #expect(APIError(error).code == "context_length_exceeded")
+        }
+    }
+
+    @Test func errorsMidStreamEndWithoutDone() async throws {
+        var script = ScriptedModel.Script()
+        script.failAfter = (8, .deadlineExceeded(limit: .seconds(1)))
+        let server = try TestServer(script)
+        try await server.test { client in
+            let stream = try await client.chat(#","stream":true"#)
+            #expect(stream.status == 200)
+            #expect(stream.joined("content") == "Hello, w")
+            let error = stream.events.data.last?["error"] as? [String: Any]
+            #expect(error?["code"] as? String == "deadline_exceeded")
+            #expect(!stream.events.isDone)
+            let whole = try await client.chat()
+            #expect(whole.status == 504 && whole.code == "deadline_exceeded")
+        }
+        #expect(server.model.blocksUsed == 0)
+    }
+
+    /// A failed step's reason may hold paths of this machine.
+    @Test func internalReasonsStayInside() async throws {
+        var script = ScriptedModel.Script()
+        script.failAfter = (0, .stepFailed("/secret/path"))
+        let server = try TestServer(script)
+        try await server.test { client in
+            let answer = try await client.chat()
+            #expect(answer.status == 500)
+            #expect(!answer.text.contains("secret"))
+        }
+    }
+}
+
+@Suite struct AccessTests {
+    /// Every route, with no key, a wrong one and a right one.
+    @Test(arguments: Route.allCases)
+    func routesAreClosed(route: Route) async throws {
+        let server = try TestServer { $0.keys = ["correct-key"] }
+        let path = route == .model ? "/v1/models/scripted" : route.rawValue
+        try await server.test { client in
+            for key in [nil, "Bearer wrong-keyyy", "Bearer ", "correct-key", "Basic correct-key"] {
+                var headers: HTTPFields = [.contentType: "application/json"]
+                headers[.authorization] = key
+                let answer = try await client.call(path, route.method, headers, "{}")
+                #expect((answer.status == 401) == route.needsKey, "\(path) \(key ?? "none")")
+                if route.needsKey { #expect(answer.code == "invalid_api_key") }
+            }
+            let answer = try await client.call(
+                path, route.method,
+                [.contentType: "application/json", .authorization: "Bearer correct-key"], "{}")
+            #expect(answer.status != 401)
+        }
+    }
+
+    @Test func onlyHealthIsOpen() {
+        let open = Route.allCases.filter { !$0.needsKey }
+        #expect(open == [.health, .live, .ready, .ping, .version])
+    }
+
+    @Test func unknownPathsAreClosedToo() async throws {
+        let server = try TestServer { $0.keys = ["correct-key"] }
+        try await server.test { client in
+            for path in ["/v1/secret", "/admin"] {
+                let answer = try await client.get(path)
+                #expect(answer.status == 401)
+            }
+        }
+    }
+
+    @Test func keysAreComparedWhole() {
+        #expect(KeyRing.isEqual([1, 2, 3], [1, 2, 3]))
+        #expect(!KeyRing.isEqual([1, 2, 3], [1, 2]))
+        #expect(!KeyRing.isEqual([1, 2, 3], [1, 2, 3, 0]))
+        #expect(!KeyRing.isEqual([1, 2, 0], [1, 2]))
+        #expect(!KeyRing.isEqual([1, 2, 3], []))
+    }
+
+    @Test func openBindingsAreRefused() {
+        var options = ServerOptions()
+        options.host = "0.0.0.0"
+        #expect(throws: ServerOptionsError.openToNetwork(host: "0.0.0.0")) {
+            try options.validate()
+        }
+        options.keys = ["long-enough"]
+        #expect(throws: Never.self) { try options.validate() }
+        options.keys = ["short"]
+        #expect(throws: ServerOptionsError.badKey(bytes: 5)) { try options.validate() }
+        options.keys = []
+        options.isInsecure = true
+        #expect(throws: Never.self) { try options.validate() }
+    }
+
+    @Test func foreignNamesAreRefused() async throws {
+        let server = try TestServer()
+        try await server.test(.live) { client in
+            for (host, status) in [
+                ("evil.example", 403), ("localhost", 200), ("127.0.0.1:8000", 200),
+                ("localhost.evil.example", 403), ("[::1]:1", 200),
+            ] {
+                let raw = try RawClient(port: client.port ?? 0)
+                await raw.send("GET /ping HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n\r\n")
+                #expect(await raw.read().hasPrefix("HTTP/1.1 \(status)"), "\(host)")
+            }
+            let page = try await client.get("/ping", headers: [.origin: "http://evil.example"])
+            #expect(page.status == 403)
+        }
+    }
+}
