@@ -32,8 +32,9 @@ static size_t T(cache_query_bytes)(int dim, int rows) {
 K_INLINE float T(greatest)(const float *x, int n) {
   int32_t m = 0;
   for (int i = 0; i < n; i++) {
-    union { float f; int32_t i; } u = {x[i]};
-    m = (u.i & 0x7fffffff) > m ? (u.i & 0x7fffffff) : m;
+    int32_t bits;
+    __builtin_memcpy(&bits, x + i, 4);
+    m = (bits & 0x7fffffff) > m ? (bits & 0x7fffffff) : m;
   }
   return T(from_bits)(m);
 }
@@ -66,11 +67,20 @@ static void T(cache_prepare)(const float *const *q, int rows, int dim, float sca
     const float up = m < 1e-30f ? 0 : 16256.f / m;
     T(query) *end = (T(query) *)(void *)(row + T(query_stride)(dim) - 16);
     int32_t high = 0, low = 0;
-    for (int d = 0; d < dim4; d++) {
-      const int32_t v = d < dim ? T(rounded)(q[r][d] * up, 16256) : 0;
-      const int32_t h = (v + 64) >> 7, l = v - h * 128;
-      row[d] = (uint8_t)h, row[dim4 + d] = (uint8_t)l;
-      high += (int8_t)h, low += (int8_t)l;
+    for (int d = 0; d < dim4; d += 16) {
+      const int n = dim4 - d < 16 ? dim4 - d : 16, seen = dim - d;
+      float x[16] = {0};
+      __builtin_memcpy(x, q[r] + d, (size_t)(seen < 16 ? seen : 16) * 4);
+      int8_t h[16], l[16];
+      int32_t sum_high = 0, sum_low = 0;
+      for (int i = 0; i < 16; i++) {
+        const int32_t v = T(rounded)(x[i] * up, 16256), top = (v + 64) >> 7;
+        h[i] = (int8_t)top, l[i] = (int8_t)(v - top * 128);
+        sum_high += top, sum_low += v - top * 128;
+      }
+      high += sum_high, low += sum_low;
+      __builtin_memcpy(row + d, h, (size_t)n);
+      __builtin_memcpy(row + dim4 + d, l, (size_t)n);
     }
     end->start_high = -128 * high, end->start_low = -128 * low;
     end->scale = (m < 1e-30f ? 0 : m / 16256.f) * scale;
@@ -180,12 +190,22 @@ K_INLINE float T(power_of_two)(float x) {
 }
 
 // Scores s of one row to bytes p; n keys are seen. Returns what p counts in.
-K_INLINE float T(softmax)(float *s, int n, int pages, const uint8_t *const *page, int dim,
-                          uint8_t *p, float *max, float *sum) {
-  float top = -INFINITY, sums[16] = {0};
+K_INLINE float T(softmax)(float *restrict s, int n, int pages, const uint8_t *const *page, int dim,
+                          uint8_t *restrict p, float *max, float *sum) {
+  float tops[16], sums[16] = {0};
   int32_t most[16] = {0};
-  for (int i = 0; i < n; i++) top = s[i] > top ? s[i] : top;
-  if (top == -INFINITY) top = 0;  // nothing but NaN
+  for (int i = 0; i < 16; i++) tops[i] = -INFINITY;
+  for (int b = 0; b < pages; b++) {
+    const int seen = n - b * K_PAGE;
+    const float *x = s + b * K_PAGE;
+    for (int i = 0; i < 16; i++) {
+      const float v = i < seen ? x[i] : -INFINITY;
+      tops[i] = v > tops[i] ? v : tops[i];
+    }
+  }
+  for (int w = 8; w; w /= 2)
+    for (int i = 0; i < w; i++) tops[i] = tops[i] > tops[i + w] ? tops[i] : tops[i + w];
+  const float top = tops[0] > -INFINITY ? tops[0] : 0;  // nothing but NaN
   for (int b = 0; b < pages; b++) {
     const float *scale = T(page_scales)(page[b], dim) + 16;
     const int seen = n - b * K_PAGE;
@@ -203,9 +223,14 @@ K_INLINE float T(softmax)(float *s, int n, int pages, const uint8_t *const *page
       sums[i] += sums[i + w], most[i] = most[i] > most[i + w] ? most[i] : most[i + w];
   const float greatest = T(from_bits)(most[0]);
   const float up = greatest < 1e-30f ? 0 : 65535.f / greatest;
-  for (int i = 0; i < pages * K_PAGE; i++) {
-    const int32_t v = T(rounded)(s[i] * up, 65535);
-    p[i] = (uint8_t)(v >> 8), p[K_SPAN + i] = (uint8_t)v;
+  for (int b = 0; b < pages * K_PAGE; b += 16) {
+    uint8_t high[16], low[16];
+    for (int i = 0; i < 16; i++) {
+      const int32_t v = T(rounded)(s[b + i] * up, 65535);
+      high[i] = (uint8_t)(v >> 8), low[i] = (uint8_t)v;
+    }
+    __builtin_memcpy(p + b, high, 16);
+    __builtin_memcpy(p + K_SPAN + b, low, 16);
   }
   *max = top, *sum = sums[0];
   return greatest < 1e-30f ? 0 : greatest / 65535.f;
