@@ -8,11 +8,7 @@ extension TemplateInterpreter {
     func attribute(_ value: TemplateValue, _ key: TemplateKey) throws(TemplateError)
         -> TemplateValue
     {
-        if case .undefined(let undefined) = value {
-            // Jinja answers double-underscore names of undefined values without raising.
-            if key.name.hasPrefix("__") { return unsafe(key.name, value) }
-            throw undefined.error
-        }
+        if case .undefined(let undefined) = value { throw undefined.error }
         if let found = try ownAttribute(value, key.name) { return found }
         switch value {
         case .dict(let dict):

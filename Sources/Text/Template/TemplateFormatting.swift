@@ -140,6 +140,8 @@ extension TemplateInterpreter {
             throw TemplateError(
                 .type, "%\(spec.kind) format: a real number is required, not \(value.typeName)")
         }
+        // Exact decimal digits take up to some microseconds.
+        try spend(100)
         var digits: String
         var isNegative = number < 0 || (number == 0 && number.sign == .minus)
         switch spec.kind {
@@ -323,10 +325,16 @@ struct FormatReader {
         widthMax: Int, _ star: () throws(TemplateError) -> Int
     ) throws(TemplateError) -> TemplateInterpreter.FormatSpec {
         var spec = TemplateInterpreter.FormatSpec()
-        while position < text.count {
-            if skip(0x2D) { spec.alignment = "<" } else if skip(0x30) { spec.fill = "0" }
-            else if skip(0x2B) { spec.sign = "+" } else if skip(0x20) { spec.sign = spec.sign ?? " " }
-            else if skip(0x23) { spec.isAlternate = true } else { break }
+        flags: while position < text.count {
+            switch text.bytes[position] {
+            case 0x2D: spec.alignment = "<"
+            case 0x30: spec.fill = "0"
+            case 0x2B: spec.sign = "+"
+            case 0x20: spec.sign = spec.sign ?? " "
+            case 0x23: spec.isAlternate = true
+            default: break flags
+            }
+            position += 1
         }
         if skip(0x2A) {
             spec.width = min(max(try star(), 0), widthMax)
@@ -356,7 +364,13 @@ struct FormatReader {
         } else if let first = scalars.first, marks.contains(Character(first)) {
             spec.alignment = take()
         }
-        if skip(0x2B) { spec.sign = "+" } else if skip(0x20) { spec.sign = " " } else { _ = skip(0x2D) }
+        if skip(0x2B) {
+            spec.sign = "+"
+        } else if skip(0x20) {
+            spec.sign = " "
+        } else {
+            _ = skip(0x2D)
+        }
         spec.isAlternate = skip(0x23)
         if skip(0x30), spec.alignment == nil { (spec.fill, spec.alignment) = ("0", "=") }
         spec.width = try number(widthMax) ?? 0

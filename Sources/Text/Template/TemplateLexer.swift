@@ -351,8 +351,7 @@ struct TemplateLexer {
     private mutating func lexNumber() throws(TemplateError) {
         if let radix = radixPrefix() {
             let end = digitsEnd(position + 2) { value in
-                Unicode.Scalar(value).properties.numericType != nil || value | 0x20 >= 0x61
-                    ? Int(String(Unicode.Scalar(value)), radix: radix) != nil : false
+                Character(Unicode.Scalar(value)).hexDigitValue.map { $0 < radix } ?? false
             }
             let digits = source[(position + 2)..<end].filter { $0 != UInt8(ascii: "_") }
             guard let value = Int(String(decoding: digits, as: UTF8.self), radix: radix) else {
@@ -492,7 +491,9 @@ enum TemplateEscapes {
 
     /// Python would keep the two halves apart; they could never be printed, so joining them is
     /// what an author can have meant.
-    private static func joinSurrogates(_ high: UInt32, _ body: [UInt8], _ index: inout Int) -> UInt32 {
+    private static func joinSurrogates(
+        _ high: UInt32, _ body: [UInt8], _ index: inout Int
+    ) -> UInt32 {
         guard (0xD800..<0xDC00).contains(high), index + 1 < body.count,
             body[index] == UInt8(ascii: "\\"), body[index + 1] == UInt8(ascii: "u")
         else { return high }

@@ -10,7 +10,8 @@ extension TemplateInterpreter {
                 let number = Self.plainInteger(value) ?? 0
                 return .int(number < 0 ? 0 &- number : number)
             case .double(let number): return .double(number.magnitude)
-            case .big(let digits): return .big(digits.hasPrefix("-") ? String(digits.dropFirst()) : digits)
+            case .big(let digits):
+                return .big(digits.hasPrefix("-") ? String(digits.dropFirst()) : digits)
             case .undefined(let undefined): throw undefined.error
             default:
                 throw TemplateError(.type, "bad operand type for abs(): '\(value.typeName)'")
@@ -53,7 +54,8 @@ extension TemplateInterpreter {
         switch value {
         case .int, .big: return value
         case .bool(let flag): return .int(flag ? 1 : 0)
-        case .double(let number): return Int(exactly: number.rounded(.towardZero)).map { .int($0) } ?? fallback
+        case .double(let number):
+            return Int(exactly: number.rounded(.towardZero)).map { .int($0) } ?? fallback
         case .text(let text):
             let base = try integer(given.argument(1, "base") ?? .int(10))
             return Self.parseInteger(text.string, base: base) ?? fallback
@@ -86,6 +88,7 @@ extension TemplateInterpreter {
         -> TemplateValue
     {
         try given.check(["precision", "method"])
+        try spend(100)
         let places = try integer(given.argument(0, "precision") ?? .int(0))
         let method = try text(of: given.argument(1, "method") ?? .text("common")).string
         guard ["common", "ceil", "floor"].contains(method) else {

@@ -58,26 +58,34 @@ enum TemplateNumbers {
             exponent = Int(magnitude.exponentBitPattern) - 1075
         }
         // value = limbs · 2^exponent; for a negative exponent = limbs · 5^k / 10^k.
-        var fraction = 0
-        if exponent > 0 {
-            for _ in 0..<exponent { multiply(&limbs, by: 2) }
-        } else {
-            fraction = -exponent
-            for _ in 0..<fraction { multiply(&limbs, by: 5) }
-        }
-        var digits: [UInt8] = []
+        let fraction = max(-exponent, 0)
+        multiply(&limbs, by: exponent > 0 ? 2 : 5, times: abs(exponent))
+        var groups: [UInt32] = []
         while limbs.contains(where: { $0 != 0 }) {
             var remainder: UInt64 = 0
             for index in limbs.indices.reversed() {
                 let part = remainder << 32 | UInt64(limbs[index])
-                limbs[index] = UInt32(part / 10)
-                remainder = part % 10
+                limbs[index] = UInt32(part / 1_000_000_000)
+                remainder = part % 1_000_000_000
             }
             while limbs.count > 1 && limbs[limbs.count - 1] == 0 { limbs.removeLast() }
-            digits.append(UInt8(remainder))
+            groups.append(UInt32(remainder))
         }
-        digits.reverse()
+        var digits: [UInt8] = []
+        for group in groups.reversed() {
+            let text = Array(String(group).utf8)
+            digits += Array(repeating: 0, count: digits.isEmpty ? 0 : 9 - text.count)
+            digits += text.map { $0 - 0x30 }
+        }
         return (digits, digits.count - fraction)
+    }
+
+    /// Multiplies by a power of a small number, as many factors at a time as fit 32 bits.
+    private static func multiply(_ limbs: inout [UInt32], by factor: UInt32, times: Int) {
+        let batch = factor == 2 ? 31 : 13
+        let power = (0..<batch).reduce(UInt32(1)) { product, _ in product * factor }
+        for _ in 0..<(times / batch) { multiply(&limbs, by: power) }
+        for _ in 0..<(times % batch) { multiply(&limbs, by: factor) }
     }
 
     private static func multiply(_ limbs: inout [UInt32], by factor: UInt32) {

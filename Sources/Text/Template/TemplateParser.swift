@@ -129,8 +129,9 @@ struct TemplateParser {
             case .blockBegin:
                 advance()
                 if case .name(let name) = token, closers.contains(name) { return result }
-                result.append(
-                    contentsOf: try nested { (parser: inout Self) throws(TemplateError) in try parser.statement() })
+                result += try nested { (parser: inout Self) throws(TemplateError) in
+                    try parser.statement()
+                }
             case .end:
                 if closers.isEmpty { return result }
                 throw unexpectedEnd()

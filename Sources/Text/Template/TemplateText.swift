@@ -191,6 +191,13 @@ struct TemplateText: Sendable {
         let limit = (end ?? count) - needle.count
         if start > limit { return nil }
         guard let first = needle.bytes.first else { return start }
+        if needle.count > 1, limit - start > Self.plainSearchMax {
+            var search = PatternSearch(needle.bytes)
+            for position in start..<(limit + needle.count) where search.take(bytes[position]) {
+                return position + 1 - needle.count
+            }
+            return nil
+        }
         var position = start
         while position <= limit {
             if bytes[position] == first, matches(needle, at: position) { return position }
@@ -201,6 +208,14 @@ struct TemplateText: Sendable {
 
     func findLast(_ needle: TemplateText, from start: Int = 0, to end: Int? = nil) -> Int? {
         var position = (end ?? count) - needle.count
+        if needle.count > 1, position - start > Self.plainSearchMax {
+            var search = PatternSearch(needle.bytes.reversed())
+            for index in (start..<(position + needle.count)).reversed()
+            where search.take(bytes[index]) {
+                return index
+            }
+            return nil
+        }
         while position >= start {
             if matches(needle, at: position) { return position }
             position -= 1
@@ -208,12 +223,42 @@ struct TemplateText: Sendable {
         return nil
     }
 
+    /// Below this many positions comparing at each is cheaper than preparing a search.
+    private static let plainSearchMax = 256
+
     func matches(_ needle: TemplateText, at position: Int) -> Bool {
         if position < 0 || position + needle.count > count { return false }
         for index in 0..<needle.count where bytes[position + index] != needle.bytes[index] {
             return false
         }
         return true
+    }
+}
+
+/// Finds a pattern in time linear in pattern and text, whatever they are (Knuth, Morris, Pratt
+/// 1977): comparing at each position would let a template buy seconds for few steps.
+private struct PatternSearch {
+    private let pattern: [UInt8]
+    /// For each prefix, the length of its longest proper prefix that is also its suffix.
+    private var borders: [Int]
+    private var matched = 0
+
+    init(_ pattern: [UInt8]) {
+        self.pattern = pattern
+        borders = Array(repeating: 0, count: pattern.count)
+        var length = 0
+        for index in pattern.indices.dropFirst() {
+            while length > 0 && pattern[index] != pattern[length] { length = borders[length - 1] }
+            if pattern[index] == pattern[length] { length += 1 }
+            borders[index] = length
+        }
+    }
+
+    /// Whether the pattern ends with this byte for the first time.
+    mutating func take(_ byte: UInt8) -> Bool {
+        while matched > 0 && pattern[matched] != byte { matched = borders[matched - 1] }
+        if pattern[matched] == byte { matched += 1 }
+        return matched == pattern.count
     }
 }
 

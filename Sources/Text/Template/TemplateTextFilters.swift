@@ -165,9 +165,9 @@ extension TemplateInterpreter {
                     throw TemplateError(.value, "urlencode needs pairs")
                 }
                 if index > 0 { result.append("&") }
-                result.append(quote(try self.text(of: parts[0]), keeps: ""))
+                result.append(quote(try self.text(of: parts[0]), keeps: "", isForm: true))
                 result.append("=")
-                result.append(quote(try self.text(of: parts[1]), keeps: ""))
+                result.append(quote(try self.text(of: parts[1]), keeps: "", isForm: true))
             }
             return result
         }
@@ -178,7 +178,10 @@ extension TemplateInterpreter {
         }
     }
 
-    private func quote(_ text: TemplateText, keeps extra: String) -> TemplateText {
+    /// - Parameter isForm: spaces become `+`, as in form data.
+    private func quote(_ text: TemplateText, keeps extra: String, isForm: Bool = false)
+        -> TemplateText
+    {
         let plain = Set(
             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~".utf8
         ).union(extra.utf8)
@@ -188,6 +191,8 @@ extension TemplateInterpreter {
             let trusted = text.trusted(at: index)
             if plain.contains(byte) {
                 result.append(byte: byte, trusted: trusted)
+            } else if isForm && byte == 0x20 {
+                result.append("+", trusted: trusted)
             } else {
                 let escape = [0x25, hex[Int(byte >> 4)], hex[Int(byte & 15)]]
                 result.append(bytes: escape, trusted: trusted)

@@ -1,0 +1,240 @@
+import OrderedCollections
+
+/// Reads `{"name": "f", "arguments": {…}}` byte by byte, in any order of keys, and hands the
+/// arguments on as they come.
+struct JSONCallReader: Sendable {
+    private enum State {
+        case start, keyOrEnd, key, colon, value, afterValue, complete, failed
+    }
+    private enum Role { case name, arguments, other }
+
+    private var state = State.start
+    private var role = Role.other
+    /// The key, or the value of `name`, with its quotes.
+    private var token: [UInt8] = []
+    private var pending: [UInt8] = []
+    private var depth = 0
+    private var inString = false
+    private var isEscaped = false
+    private var argumentsAreString = false
+    private(set) var name: String?
+
+    var hasFailed: Bool { state == .failed }
+    var isComplete: Bool { state == .complete }
+    var isInString: Bool { state == .value && inString }
+
+    mutating func fail() { state = .failed }
+
+    /// Argument text that came since the last call.
+    mutating func takeArguments() -> [UInt8] {
+        if argumentsAreString { return [] }
+        defer { pending.removeAll(keepingCapacity: true) }
+        return pending
+    }
+
+    mutating func take(_ byte: UInt8) {
+        let isSpace = byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
+        switch state {
+        case .start:
+            if !isSpace { state = byte == 0x7B ? .keyOrEnd : .failed }
+        case .keyOrEnd:
+            if isSpace || byte == 0x2C { return }
+            if byte == 0x7D {
+                state = .complete
+            } else if byte == 0x22 {
+                token = [byte]
+                state = .key
+            } else {
+                state = .failed
+            }
+        case .key:
+            token.append(byte)
+            if endsString(byte) {
+                role = Self.role(of: Self.decode(token))
+                state = .colon
+            }
+        case .colon:
+            if isSpace { return }
+            state = byte == 0x3A ? .value : .failed
+            token = []
+            depth = 0
+        case .value: takeValue(byte, isSpace)
+        case .afterValue:
+            if isSpace { return }
+            state = byte == 0x2C ? .keyOrEnd : byte == 0x7D ? .complete : .failed
+        case .complete:
+            // Text after the object is ignored; a further object would have its own marks.
+            break
+        case .failed: break
+        }
+    }
+
+    private static func role(of key: String?) -> Role {
+        switch key {
+        case "name": .name
+        case "arguments", "parameters": .arguments
+        default: .other
+        }
+    }
+
+    private static func decode(_ token: [UInt8]) -> String? {
+        (try? JSONValue.parse(token))?.stringValue
+    }
+
+    /// Whether a byte inside a string is its closing quote.
+    private mutating func endsString(_ byte: UInt8) -> Bool {
+        if isEscaped {
+            isEscaped = false
+        } else if byte == 0x5C {
+            isEscaped = true
+        } else if byte == 0x22 {
+            return true
+        }
+        return false
+    }
+
+    private mutating func takeValue(_ byte: UInt8, _ isSpace: Bool) {
+        if inString {
+            keep(byte)
+            if endsString(byte) {
+                inString = false
+                if depth == 0 { endValue() }
+            }
+            return
+        }
+        switch byte {
+        case 0x22:
+            if depth == 0 {
+                guard token.isEmpty else { state = .failed; return }
+                argumentsAreString = role == .arguments
+            }
+            inString = true
+            keep(byte)
+        case 0x7B, 0x5B:
+            depth += 1
+            keep(byte)
+        case 0x7D, 0x5D:
+            if depth == 0 {
+                endValue()
+                state = byte == 0x7D ? .complete : .failed
+                return
+            }
+            depth -= 1
+            keep(byte)
+            if depth == 0 { endValue() }
+        case 0x2C where depth == 0:
+            endValue()
+            state = .keyOrEnd
+        default:
+            if isSpace && depth == 0 { return }
+            keep(byte)
+        }
+    }
+
+    private mutating func keep(_ byte: UInt8) {
+        if role == .arguments && !argumentsAreString {
+            pending.append(byte)
+            if token.isEmpty { token = [byte] }
+        } else if role != .other || token.isEmpty {
+            token.append(byte)
+        }
+    }
+
+    private mutating func endValue() {
+        state = .afterValue
+        switch role {
+        case .name:
+            guard let text = Self.decode(token), !text.isEmpty else { state = .failed; return }
+            name = text
+        case .arguments:
+            if argumentsAreString {
+                // A string that holds the JSON.
+                argumentsAreString = false
+                pending = Array((Self.decode(token) ?? "").utf8)
+            } else if pending == Array("null".utf8) {
+                pending = []
+            }
+        case .other: break
+        }
+    }
+}
+
+/// Reads `name[ARGS]{…}` or `[{"name": …}, …]` up to the end of its JSON.
+struct MistralReader: Sendable {
+    private static let separator = Array("[ARGS]".utf8)
+
+    private var name: [UInt8] = []
+    private var json: [UInt8] = []
+    private var isReadingJSON = false
+    private var depth = 0
+    private var inString = false
+    private var isEscaped = false
+
+    /// The calls, once complete; empty when the text was no call.
+    mutating func take(_ byte: UInt8) -> [ParsedCall]? {
+        if !isReadingJSON {
+            name.append(byte)
+            if name.suffix(Self.separator.count) == Self.separator[...] {
+                name.removeLast(Self.separator.count)
+                isReadingJSON = true
+                return nil
+            }
+            let first = name.first { $0 != 0x20 && $0 != 0x0A }
+            guard byte == 0x7B else { return nil }
+            // `[{` starts a list of calls; `name{` lacks only the separator.
+            isReadingJSON = true
+            if first == 0x5B {
+                (json, depth, name) = ([0x5B], 1, [])
+            } else {
+                name.removeLast()
+            }
+        }
+        return takeJSON(byte)
+    }
+
+    private mutating func takeJSON(_ byte: UInt8) -> [ParsedCall]? {
+        let isSpace = byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
+        if depth == 0 && isSpace { return nil }
+        json.append(byte)
+        if inString {
+            if isEscaped {
+                isEscaped = false
+            } else if byte == 0x5C {
+                isEscaped = true
+            } else if byte == 0x22 {
+                inString = false
+            }
+            return nil
+        }
+        switch byte {
+        case 0x22: inString = true
+        case 0x7B, 0x5B: depth += 1
+        case 0x7D, 0x5D: depth -= 1
+        default: break
+        }
+        return depth <= 0 ? calls() : nil
+    }
+
+    private func calls() -> [ParsedCall] {
+        let trimmed = String(decoding: name, as: UTF8.self).trimmedSpace
+        if !trimmed.isEmpty {
+            return [ParsedCall(name: trimmed, arguments: String(decoding: json, as: UTF8.self))]
+        }
+        let list = (try? JSONValue.parse(json))?.arrayValue ?? []
+        return list.compactMap { item in
+            guard let name = item["name"]?.stringValue else { return nil }
+            let arguments = item["arguments"] ?? item["parameters"] ?? .object([:])
+            return ParsedCall(
+                name: name, arguments: arguments.stringValue ?? arguments.serialized())
+        }
+    }
+}
+
+extension String {
+    /// Without the white space at both ends.
+    var trimmedSpace: String {
+        let scalars = unicodeScalars.drop(while: \.isPythonSpace)
+        guard let last = scalars.lastIndex(where: { !$0.isPythonSpace }) else { return "" }
+        return String(scalars[...last])
+    }
+}
