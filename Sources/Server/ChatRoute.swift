@@ -49,7 +49,8 @@ struct ChatRoute: Sendable {
             model: model.name, systemFingerprint: model.fingerprint)
         let answer = ChatJob(
             model: model, generation: generation, identity: identity, tools: tools,
-            promptEnd: Array(prompt[..<turnStart].suffix(32)), wantsLogprobs: request.topLogprobs != nil, prefix: prefix,
+            promptEnd: Array(prompt[..<turnStart].suffix(32)),
+            wantsLogprobs: request.topLogprobs != nil, prefix: prefix,
             includesUsage: request.stream.includesUsage)
         return request.stream.isStream ? answer.stream() : try await answer.whole()
     }
@@ -104,7 +105,8 @@ struct ChatJob: Sendable {
     private func answers() -> [ChatAnswer] {
         generation.texts.indices.map {
             ChatAnswer(
-                index: $0, model: model, parser: model.answerParser(tools: tools, prompt: promptEnd),
+                index: $0, model: model,
+                parser: model.answerParser(tools: tools, prompt: promptEnd),
                 wantsLogprobs: wantsLogprobs, prefix: prefix)
         }
     }

@@ -1,7 +1,6 @@
 import AutoGLMAPI
 import AutoGLMDecoding
 import AutoGLMEngine
-import AutoGLMModels
 import AutoGLMObservability
 import HTTPTypes
 import Hummingbird

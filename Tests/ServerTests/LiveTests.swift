@@ -135,7 +135,8 @@ import Testing
             let body = #"{"prompt":"Hi"}"#
             await raw.send(
                 "POST /v1/tokenize HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
-                    + "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n")
+                    + "Content-Type: application/json\r\n"
+                    + "Content-Length: \(body.utf8.count)\r\n\r\n")
             #expect(await raw.read(until: "\r\n\r\n").hasPrefix("HTTP/1.1 100"))
             await raw.send(body)
             #expect(await raw.read(until: "105]").contains("[72,105]"))

@@ -1,6 +1,5 @@
 import AutoGLMDecoding
 import AutoGLMEngine
-import AutoGLMModels
 import AutoGLMServer
 import AutoGLMText
 import Synchronization
