@@ -46,7 +46,9 @@ static const struct {
   k_quant_form form;
   int values, bytes;
 } types[] = {
-  [K_STORED_F32] = {K_FORM_COUNT, 1, 4}, [K_STORED_F16] = {K_FORM_COUNT, 1, 2}, [K_STORED_BF16] = {K_FORM_COUNT, 1, 2},
+  [K_STORED_F32] = {K_FORM_COUNT, 1, 4},
+  [K_STORED_F16] = {K_FORM_COUNT, 1, 2},
+  [K_STORED_BF16] = {K_FORM_COUNT, 1, 2},
   [K_STORED_Q8_0] = {K_FORM_Q8, 32, 34},
   [K_STORED_Q4_0] = {K_FORM_Q4, 32, 18},
   [K_STORED_Q4_1] = {K_FORM_Q4M, 32, 20},
@@ -64,7 +66,8 @@ static const struct {
 int k_stored_block_values(k_stored stored) { return types[stored].values; }
 int k_stored_block_bytes(k_stored stored) { return types[stored].bytes; }
 uint32_t k_quant_format_of(k_stored stored) {
-  return types[stored].form < K_FORM_COUNT ? K_FORMAT_QUANT + (uint32_t)types[stored].form : 0;
+  const k_quant_form form = types[stored].form;
+  return form < K_FORM_COUNT ? K_FORMAT_QUANT + (uint32_t)form : 0;
 }
 
 void k_group_values(int form, const uint8_t q[32], const k_group *g, float out[32]) {

@@ -243,8 +243,9 @@ static void T(cache_attend)(const k_span *a) {
   float *scale = scores + K_SPAN_ROWS * K_SPAN;
   uint8_t *p = (uint8_t *)(scale + K_SPAN_ROWS);  // [rows][2][K_SPAN]
   const int tiles = (a->rows + CACHE_ROWS - 1) / CACHE_ROWS, vectors = pages * T(PER_PAGE);
-#define FOR_TILES \
-  for (int t = 0, r = 0, m; t < tiles && (m = a->rows / tiles + (t < a->rows % tiles), 1); t++, r += m)
+#define FOR_TILES                                                         \
+  for (int t = 0, r = 0, m;                                              \
+       t < tiles && (m = a->rows / tiles + (t < a->rows % tiles), 1); t++, r += m)
   for (int i = 0; i < vectors; i += 2) {
     const int j = i + 1 < vectors ? i + 1 : i, ip = i / T(PER_PAGE), jp = j / T(PER_PAGE);
     const int io = i % T(PER_PAGE) * LANES, jo = j % T(PER_PAGE) * LANES;

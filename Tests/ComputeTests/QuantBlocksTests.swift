@@ -31,7 +31,9 @@ extension StoredType {
     }
     /// Random blocks whose scales are ordinary numbers.
     func randomBlocks(_ count: Int, _ random: inout Random) -> [UInt8] {
-        var bytes = (0..<count * block.bytes).map { _ in UInt8(truncatingIfNeeded: random.next() >> 20) }
+        var bytes = (0..<count * block.bytes).map { _ in
+            UInt8(truncatingIfNeeded: random.next() >> 20)
+        }
         for b in 0..<count {
             for at in scalesAt {
                 let h = Float16(random.float()).bitPattern
@@ -86,7 +88,8 @@ extension StoredType {
                 let input = vectors.quantize_input_float32_base64,
                 let output = vectors.quantize_expected_base64
             else { continue }
-            let x = try Self.floats(input), wanted = try Self.bytes(output)
+            let x = try Self.floats(input)
+            let wanted = try Self.bytes(output)
             var blocks = [UInt8](repeating: 0, count: wanted.count)
             guard k_quantize(type.kernels, x, x.count, &blocks) else { continue }
             seen += 1
@@ -96,12 +99,15 @@ extension StoredType {
     }
 
     /// Every type has a form; a row comes back out of it with the very same bits.
-    @Test(arguments: StoredType.quantised) func panelsHoldBlocksWithoutLoss(_ type: StoredType) throws {
+    @Test(arguments: StoredType.quantised) func panelsHoldBlocksWithoutLoss(_ type: StoredType)
+        throws
+    {
         var random = Random(5)
         let format = k_quant_format_of(type.kernels)
         let operations = try #require(k_quant_set_formats(K_QUANT_SCALAR, format)).pointee
         for groups in type.block.values == 32 ? [1, 7, 8, 9, 33] : [8, 24] {
-            let inputs = groups * 32, blocks = inputs / type.block.values
+            let inputs = groups * 32
+            let blocks = inputs / type.block.values
             for rows in [32, 13] {
                 let bytes = type.randomBlocks(rows * blocks, &random)
                 let values = type.values(bytes)
@@ -127,15 +133,18 @@ extension StoredType {
 
     @Test func roundedRowsAreNear() {
         var random = Random(6)
-        let inputs = 300, groups = 10
+        let inputs = 300
+        let groups = 10
         for bits in [4, 8] {
             for group in [0, 32, 64, 128] {
                 for asymmetric in [false, true] {
                     let x = random.floats(inputs).map { $0 + (asymmetric ? 0.4 : 0) }
                     var q = [UInt8](repeating: 0, count: inputs)
-                    var scale = [Float](repeating: 0, count: groups), minimum = scale
+                    var scale = [Float](repeating: 0, count: groups)
+                    var minimum = scale
                     if asymmetric {
-                        k_round_row(x, Int32(inputs), Int32(bits), Int32(group), &q, &scale, &minimum)
+                        k_round_row(
+                            x, Int32(inputs), Int32(bits), Int32(group), &q, &scale, &minimum)
                     } else {
                         k_round_row(x, Int32(inputs), Int32(bits), Int32(group), &q, &scale, nil)
                     }
@@ -154,7 +163,9 @@ extension StoredType {
     @Test func noTypeHasAFormatByMistake() {
         #expect(k_quant_format_of(K_STORED_F32) == 0)
         #expect(k_quant_format_of(K_STORED_BF16) == 0)
-        #expect(Set(StoredType.quantised.map { k_quant_format_of($0.kernels) }).count == StoredType.quantised.count)
+        #expect(
+            Set(StoredType.quantised.map { k_quant_format_of($0.kernels) }).count
+                == StoredType.quantised.count)
     }
 }
 

@@ -19,22 +19,26 @@ private struct Context {
             if t % 16 == 0 { pages.append(Panel(bytes: operations.page_bytes(Int32(dim)))) }
             let from = t * dim..<(t + 1) * dim
             operations.store(
-                pages[t / 16].start, Int32(t % 16), Int32(dim), Array(keys[from]), Array(values[from]))
+                pages[t / 16].start, Int32(t % 16), Int32(dim), Array(keys[from]),
+                Array(values[from]))
         }
     }
 
     func attend(_ operations: k_cache_ops, _ queries: [Float], visible: [Int32], scale: Float)
         -> (out: [Float], max: [Float], sum: [Float])
     {
-        let rows = visible.count, ldo = (dim + 15) / 16 * 16
+        let rows = visible.count
+        let ldo = (dim + 15) / 16 * 16
         let prepared = Panel(bytes: operations.query_bytes(Int32(dim), Int32(rows)))
         let scratch = Panel(bytes: operations.scratch_bytes)
         let out = Panel(bytes: rows * ldo * 4)
         queries.withUnsafeBufferPointer { q in
             let pointers = (0..<rows).map { Optional(q.baseAddress! + $0 * dim) }
-            operations.prepare_queries(pointers, Int32(rows), Int32(dim), scale * 1.442695, prepared.start)
+            operations.prepare_queries(
+                pointers, Int32(rows), Int32(dim), scale * 1.442695, prepared.start)
         }
-        var max = [Float](repeating: 0, count: rows), sum = max
+        var max = [Float](repeating: 0, count: rows)
+        var sum = max
         var span = k_span()
         withUnsafeMutableBytes(of: &span.pages) { raw in
             let p = raw.bindMemory(to: UnsafePointer<UInt8>?.self)
@@ -63,11 +67,14 @@ private struct Context {
 }
 
 @Suite struct QuantCacheTests {
-    @Test(arguments: [2, 6, 8, 16, 42, 48, 64, 128, 256]) func everySetEqualsScalar(_ dim: Int) throws {
+    @Test(arguments: [2, 6, 8, 16, 42, 48, 64, 128, 256]) func everySetEqualsScalar(_ dim: Int)
+        throws
+    {
         var random = Random(UInt64(dim))
         for keys in [1, 5, 16, 17, 100, 256] {
             for rows in [1, 2, 7, 13] {
-                let k = random.floats(keys * dim), v = random.floats(keys * dim)
+                let k = random.floats(keys * dim)
+                let v = random.floats(keys * dim)
                 let q = random.floats(rows * dim, scale: 3)
                 let visible = (0..<rows).map { _ in Int32(1 + random.below(keys)) }
                 let scale = 1 / Float(dim).squareRoot()
@@ -97,10 +104,12 @@ private struct Context {
         _ out: [Float], _ sums: [Float], _ q: [Float], _ k: [Float], _ v: [Float],
         _ visible: [Int32], _ dim: Int, _ scale: Float
     ) -> Double {
-        var wrong = 0.0, size = 0.0
+        var wrong = 0.0
+        var size = 0.0
         for r in visible.indices {
             let scores = (0..<Int(visible[r])).map { t in
-                (0..<dim).reduce(0.0) { $0 + Double(q[r * dim + $1]) * Double(k[t * dim + $1]) } * Double(scale)
+                (0..<dim).reduce(0.0) { $0 + Double(q[r * dim + $1]) * Double(k[t * dim + $1]) }
+                    * Double(scale)
             }
             let top = scores.max() ?? 0
             let p = scores.map { exp($0 - top) }
@@ -117,7 +126,8 @@ private struct Context {
 
     @Test func unseenKeysAndRows() throws {
         var random = Random(77)
-        let dim = 32, keys = 40
+        let dim = 32
+        let keys = 40
         let k = random.floats(keys * dim)
         var v = random.floats(keys * dim)
         for d in 0..<dim { v[39 * dim + d] = .nan }
@@ -142,13 +152,18 @@ private struct Context {
     /// Through the backend, over many spans: decode has the bits of prefill, near double precision.
     @Test(arguments: cases) func decodeEqualsPrefill(_ c: AttentionCase) throws {
         var random = Random(88)
-        for shape in [AttentionShape(), AttentionShape(heads: 4, kvHeads: 2, dim: 64, rotated: 32, norms: true)] {
-            let rows = 300, table = (0..<20).map { Int32(19 - $0) }
+        for shape in [
+            AttentionShape(),
+            AttentionShape(heads: 4, kvHeads: 2, dim: 64, rotated: 32, norms: true),
+        ] {
+            let rows = 300
+            let table = (0..<20).map { Int32(19 - $0) }
             let qkv = random.floats(rows * shape.columns, scale: 2)
             let whole = try AttentionRig(c, shape, blocks: 20)
             let out = whole.step([(qkv, 0..<rows, table)])[0]
             let wanted = whole.reference(qkv, rows: rows)
-            var wrong = 0.0, size = 0.0
+            var wrong = 0.0
+            var size = 0.0
             for (a, b) in zip(out, wanted) {
                 wrong += (Double(a) - b) * (Double(a) - b)
                 size += b * b

@@ -38,13 +38,16 @@ private struct Weights {
                     operations.pack(to, Int32(inputs), type.kernels, &pointers, nil)
                 }
             } else {
-                let minima = form == UInt32(K_FORM_Q4FM.rawValue) || form == UInt32(K_FORM_Q8FM.rawValue)
+                let minima =
+                    form == UInt32(K_FORM_Q4FM.rawValue) || form == UInt32(K_FORM_Q8FM.rawValue)
                 let most = form >= UInt32(K_FORM_Q4F.rawValue) ? 15 : 255
                 let q = (0..<rows * inputs).map { _ in UInt8(random.below(most + 1)) }
                 let groups = (inputs + 31) / 32
-                let scale = random.floats(rows * groups), minimum = random.floats(rows * groups)
+                let scale = random.floats(rows * groups)
+                let minimum = random.floats(rows * groups)
                 k_pack_integers(
-                    k_quant_form(form), q, scale, minima ? minimum : nil, Int32(rows), Int32(inputs), to)
+                    k_quant_form(form), q, scale, minima ? minimum : nil, Int32(rows),
+                    Int32(inputs), to)
             }
             var row = [Float](repeating: 0, count: inputs)
             for o in 0..<rows {
@@ -82,7 +85,8 @@ private struct Rows {
     }
 
     func product(
-        _ set: k_quant_set, _ w: Weights, _ prepared: Panel, rows step: Int? = nil, panels: Int? = nil
+        _ set: k_quant_set, _ w: Weights, _ prepared: Panel, rows step: Int? = nil,
+        panels: Int? = nil
     ) -> [Float] {
         let operations = k_quant_set_formats(set, w.format)!.pointee
         let ldc = w.panels * 32
@@ -91,7 +95,8 @@ private struct Rows {
         for r in stride(from: 0, to: rows, by: step ?? rows) {
             for p in stride(from: 0, to: w.panels, by: panels ?? w.panels) {
                 operations.multiply(
-                    &matrix, prepared.start, Int32(rows), Int32(r), Int32(min(rows, r + (step ?? rows))),
+                    &matrix, prepared.start, Int32(rows), Int32(r),
+                    Int32(min(rows, r + (step ?? rows))),
                     Int32(p), Int32(min(w.panels, p + (panels ?? w.panels))),
                     c.floats + r * ldc + p * 32, ldc)
             }
@@ -105,7 +110,9 @@ private struct Rows {
     @Test(arguments: forms) func everySetEqualsScalar(_ form: UInt32) throws {
         var random = Random(UInt64(form) + 100)
         for inputs in [32, 45, 96, 256, 512, 1056, 2304] {
-            guard let w = Weights(form: form, inputs: inputs, outputs: 75, &random) else { continue }
+            guard let w = Weights(form: form, inputs: inputs, outputs: 75, &random) else {
+                continue
+            }
             for norm in [false, true] {
                 let rows = 14
                 var x = random.floats(rows * inputs)
@@ -118,11 +125,15 @@ private struct Rows {
                     let wanted = job.product(K_QUANT_SCALAR, w, reference)
                     let finite = wanted.allSatisfy { $0.isFinite }
                     #expect(finite)
-                    #expect((0..<w.panels * 32 * rows).allSatisfy { $0 % (w.panels * 32) < 75 || wanted[$0] == 0 })
+                    #expect(
+                        (0..<w.panels * 32 * rows).allSatisfy {
+                            $0 % (w.panels * 32) < 75 || wanted[$0] == 0
+                        })
                     for set in sets where k_quant_set_formats(set, w.format) != nil {
                         let prepared = job.prepared(set, w, scaling)
                         let same = bits(job.product(set, w, prepared)) == bits(wanted)
-                        #expect(same, "set \(set.rawValue), \(inputs) inputs, norm \(norm), \(scaling)")
+                        #expect(
+                            same, "set \(set.rawValue), \(inputs) inputs, norm \(norm), \(scaling)")
                     }
                     #expect(
                         error(of: wanted, job, w) < (scaling == K_SCALING_ROW ? 0.1 : 0.03),
@@ -134,7 +145,8 @@ private struct Rows {
 
     /// Relative error of a product against double precision, all elements together.
     private func error(of y: [Float], _ job: Rows, _ w: Weights) -> Double {
-        var wrong = 0.0, size = 0.0
+        var wrong = 0.0
+        var size = 0.0
         for r in 0..<job.rows {
             let x = job.x[r * job.inputs..<(r + 1) * job.inputs].map(Double.init)
             var normed = x
@@ -163,7 +175,9 @@ private struct Rows {
             for set in sets.dropFirst() where k_quant_set_formats(set, w.format) != nil {
                 let whole = bits(job.product(set, w, prepared))
                 #expect(bits(job.product(set, w, prepared, rows: 1, panels: 1)) == whole)
-                #expect(bits(job.product(set, w, prepared, rows: 1 + random.below(rows), panels: 2)) == whole)
+                #expect(
+                    bits(job.product(set, w, prepared, rows: 1 + random.below(rows), panels: 2))
+                        == whole)
             }
         }
         // Past 32 rows the order of the loops changes.
@@ -199,9 +213,12 @@ private struct Rows {
     }
 
     /// Through the backend: any threads, any rows, gated products and bias.
-    @Test(arguments: threadCases) func threadsDoNotMatter(_ set: InstructionSet, _ type: StoredType) throws {
+    @Test(arguments: threadCases) func threadsDoNotMatter(_ set: InstructionSet, _ type: StoredType)
+        throws
+    {
         var random = Random(400)
-        let inputs = 512, outputs = 330
+        let inputs = 512
+        let outputs = 330
         let blocks = inputs / type.block.values
         func tensor() -> StoredTensor {
             StoredTensor(
@@ -209,7 +226,8 @@ private struct Rows {
                 reader: MemoryReader(bytes: type.randomBlocks(outputs * blocks, &random)))
         }
         let (one, two) = (tensor(), tensor())
-        let bias = random.floats(outputs), values = random.floats(40 * inputs)
+        let bias = random.floats(outputs)
+        let values = random.floats(40 * inputs)
         var wanted: [UInt32] = []
         var wantedGated: [UInt32] = []
         for threads in 1...3 {
@@ -224,13 +242,15 @@ private struct Rows {
                 #expect(backend.failure == nil)
                 if wanted.isEmpty { (wanted, wantedGated) = (y, g) }
                 #expect(y == Array(wanted[0..<rows * outputs]), "\(threads) threads, \(rows) rows")
-                #expect(g == Array(wantedGated[0..<rows * outputs]), "\(threads) threads, \(rows) rows")
+                #expect(
+                    g == Array(wantedGated[0..<rows * outputs]), "\(threads) threads, \(rows) rows")
             }
         }
     }
 
     /// Weights rounded on load, of widths that fill no group.
-    @Test(arguments: [WeightFormat.int8, .int4]) func roundingOnLoad(_ format: WeightFormat) throws {
+    @Test(arguments: [WeightFormat.int8, .int4]) func roundingOnLoad(_ format: WeightFormat) throws
+    {
         var random = Random(500)
         let backend = try makeBackend()
         for inputs in [32, 50, 7, 300] {
@@ -241,7 +261,8 @@ private struct Rows {
                 let values = random.floats(5 * inputs)
                 let x = backend.put(values, rows: 5, columns: inputs)
                 let y = backend.linear(x, norm: nil, matrix)
-                var wrong = 0.0, size = 0.0
+                var wrong = 0.0
+                var size = 0.0
                 for r in 0..<5 {
                     for o in 0..<37 {
                         let sum = (0..<inputs).reduce(0.0) {
@@ -251,7 +272,9 @@ private struct Rows {
                         size += sum * sum
                     }
                 }
-                #expect((wrong / size).squareRoot() < (format == .int8 ? 0.015 : 0.15), "\(inputs) \(type)")
+                #expect(
+                    (wrong / size).squareRoot() < (format == .int8 ? 0.015 : 0.15),
+                    "\(inputs) \(type)")
             }
         }
     }
