@@ -89,7 +89,10 @@ enum VectorMath {
     private static func exponential(_ x: Lanes) -> Lanes {
         let isZero = x .< -87
         let clamped = x.replacing(with: -87, where: isZero)
-        let n = (clamped * 1.442_695_04).rounded(.toNearestOrEven)
+        // Adding 1.5 × 2²³ rounds to an integer and leaves it in the low bits: unlike `rounded()`
+        // and conversions, that is a vector instruction on every x86-64.
+        let shifted = clamped * 1.442_695_04 + 12_582_912
+        let n = shifted - 12_582_912
         let r = clamped - n * 0.693_359_375 + n * 2.121_944_4e-4
         var p = Lanes(repeating: 1.987_569_1e-4)
         p = p * r + 1.398_199_95e-3
@@ -98,7 +101,8 @@ enum VectorMath {
         p = p * r + 0.166_666_65
         p = p * r + 0.5
         let value = p * r * r + r + 1
-        let bits = (SIMD16<Int32>(truncatingIfNeeded: SIMD16<Int32>(n)) &+ 127) &<< 23
+        let integer = unsafe unsafeBitCast(shifted, to: SIMD16<Int32>.self) &- 0x4B40_0000
+        let bits = (integer &+ 127) &<< 23
         let power = unsafe unsafeBitCast(bits, to: Lanes.self)
         return (value * power).replacing(with: 0, where: isZero)
     }

@@ -1,6 +1,6 @@
 package import AutoGLMDecoding
 
-/// One prompt and how to go on from it. Immutable once submitted; ``Engine/generate(_:)`` checks it.
+/// One prompt and how to go on from it. ``Engine/generate(_:)`` checks it; later code trusts it.
 package struct GenerationRequest: Sendable {
     package var prompt: [Int32]
     package var sampling: SamplingParameters

@@ -26,7 +26,7 @@ extension LoadedModel {
         let engine = try Engine(model, shape: shape, options: options)
         return LoadedModel(
             name: options.name ?? info.name, info: info, engine: engine, text: text,
-            contextMax: contextMax,
+            contextMax: min(contextMax, blocks * info.blockTokens),
             fingerprint: fingerprint(path, info, options, backend.instructionSet),
             created: newestFile(path))
     }

@@ -124,7 +124,9 @@ private func _exp(_ x: Double) -> Double {
         let total = weights.reduce(0, +)
         var counts = [Int](repeating: 0, count: 5)
         let draws = 40_000
-        for seed in 0..<draws { counts[Int(try pick(logits, .init(), seed: UInt64(seed)).token)] += 1 }
+        for seed in 0..<draws {
+            counts[Int(try pick(logits, .init(), seed: UInt64(seed)).token)] += 1
+        }
         for (count, weight) in zip(counts, weights) {
             #expect(abs(Double(count) / Double(draws) - weight / total) < 0.01)
         }
@@ -196,7 +198,9 @@ private func _exp(_ x: Double) -> Double {
         #expect(abs(Double(result.logprob ?? 0) - reference(4)) < 1e-5)
         let best = logits.indices.sorted { logits[$0] > logits[$1] }.prefix(3).map { Int32($0) }
         #expect(result.top.map(\.token) == best)
-        for entry in result.top { #expect(abs(Double(entry.logprob) - reference(entry.token)) < 1e-5) }
+        for entry in result.top {
+            #expect(abs(Double(entry.logprob) - reference(entry.token)) < 1e-5)
+        }
     }
 
     @Test func aMaskForbidsEverythingElse() throws {

@@ -88,6 +88,18 @@ import Testing
         let reference = try JSONDecoder().decode(Chats.self, from: Data(contentsOf: url))
         for chat in reference.chats { try await expect(model, gives: chat) }
 
+        var modelOptions = ModelOptions()
+        modelOptions.usesFloat32 = true
+        modelOptions.cacheBytes = 16 << 20
+        let facade = try Model.load(directory: directory.path, options: modelOptions)
+        var sampling = SamplingParameters.greedy
+        sampling.ignoreEOS = true
+        sampling.maxTokens = 64
+        let answer = try facade.chat(
+            [ChatMessage(.user, "Hello, who are you?")], sampling: sampling)
+        #expect(try await answer.text() == reference.chats[0].greedy_text)
+        facade.close()
+
         let weather: JSONValue = [
             "type": "function",
             "function": ["name": "get_weather", "parameters": ["type": "object"]],

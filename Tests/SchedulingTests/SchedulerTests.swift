@@ -161,7 +161,8 @@ import Testing
     @Test func twoFitAndFiftyFinish() {
         var scheduler = scheduler(blocks: 20, blockTokens: 4, sequences: 8)
         for id in 1...50 {
-            scheduler.apply(.submit(request(UInt64(id), prompt: 30, maxTokens: 10, base: Int32(id))))
+            let request = request(UInt64(id), prompt: 30, maxTokens: 10, base: Int32(id))
+            scheduler.apply(.submit(request))
         }
         #expect(drain(&scheduler).sorted() == (1...50).map { UInt64($0) })
         #expect(scheduler.blocksUsed == 0)

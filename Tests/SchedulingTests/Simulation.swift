@@ -129,7 +129,8 @@ struct Simulation {
     }
 
     private static func mix(_ history: UInt64, _ token: Int32) -> UInt64 {
-        var random = Random(seed: history ^ (UInt64(UInt32(bitPattern: token)) &* 0x9E3779B97F4A7C15))
+        let bits = UInt64(UInt32(bitPattern: token))
+        var random = Random(seed: history ^ (bits &* 0x9E37_79B9_7F4A_7C15))
         return random.next()
     }
 
@@ -140,9 +141,13 @@ struct Simulation {
         let blocks = scheduler.blocks(of: entry)
         let size = scheduler.limits.blockTokens
         guard let request = requests[entry.id] else { throw fault("unknown sequence") }
-        if faults, random.chance(1) { return .failed }
         func at(_ position: Int) -> (Int, Int) {
             (Int(blocks[position / size].index), position % size)
+        }
+        if faults, random.chance(1) {
+            // A failed step leaves rubbish where it wrote.
+            for position in entry.range { memory[at(position).0][at(position).1] = 7 }
+            return .failed
         }
         for position in entry.range {
             // The context must hold this very history at every position before.
