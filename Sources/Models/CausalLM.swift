@@ -105,6 +105,9 @@ package struct LoadProgress: Sendable {
 }
 
 /// The layers of one architecture, on one backend.
+///
+/// Each `forward` asks the compiler for a copy of its own for the CPU: through the generic one,
+/// every layer costs 0.8 µs in witness calls and copies, a seventh of a step of a tiny model.
 protocol Network<B> {
     associatedtype B: Backend
     /// The final norm and the output projection.

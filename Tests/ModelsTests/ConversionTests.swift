@@ -168,7 +168,9 @@ import Testing
         }
     }
 
-    private func copy(_ key: String, _ value: GGUFValue) -> (key: String, value: GGUFWriter.Value)? {
+    private func copy(_ key: String, _ value: GGUFValue)
+        -> (key: String, value: GGUFWriter.Value)?
+    {
         switch value {
         case .unsigned(let value): (key, .u32(UInt32(value)))
         case .float(let value): (key, .f32(Float(value)))

@@ -16,7 +16,7 @@ enum BackendKind: String, CaseIterable, Sendable {
         var options = ComputeOptions()
         options.precision = .f32
         options.cacheFormat = .f32
-        options.threads = 2
+        options.threads = self == .cpu ? 2 : 1
         options.instructionSet = self == .cpu ? nil : rawValue
         return try CPUBackend(options: options)
     }

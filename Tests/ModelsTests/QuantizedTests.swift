@@ -81,7 +81,8 @@ import Testing
     @Test func thereAreAllCases() { #expect(Self.layers.count == 12) }
 
     @Test func brokenLayersAreRefused() throws {
-        let (layer, config) = try #require(Self.layers.first { $0.layer.name == "gptq-4-reordered" })
+        let (layer, config) = try #require(
+            Self.layers.first { $0.layer.name == "gptq-4-reordered" })
         for fault in ["scales", "qzeros", "qweight", "g_idx", "bits", "method"] {
             var checkpoint = TinyCheckpoint.llama()
             checkpoint.tensors[path + "weight"] = nil

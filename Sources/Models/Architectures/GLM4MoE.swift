@@ -80,6 +80,7 @@ enum GLM4MoE: Architecture {
             norm = try weights["model"].norm("norm", size: size, epsilon: epsilon)
         }
 
+        @_specialize(where B == CPUBackend)
         func forward(_ context: ForwardContext<B>, _ batch: borrowing StepBatch) -> B.Activations {
             let x = context.backend.embed(embedding, batch)
             for (index, layer) in layers.enumerated() {
