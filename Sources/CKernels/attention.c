@@ -225,6 +225,10 @@ static void attend_task(void *context, int begin, int end, int thread) {
     const int spans = (u.sequence->first_position + u.row0 + u.rows + K_SPAN - 1) / K_SPAN;
     for (int r = 0; r < rows; r++) x.max[r] = -INFINITY, x.sum[r] = 0;
     for (int n = 0; n < spans; n++) {
+      if (n + 1 < spans) {  // the first page of the next span; the kernels ask for the others
+        const uint8_t *next = page_at(s, u.sequence, (n + 1) * K_SPAN, u.kv);
+        for (size_t i = 0; i < s->cache->page_bytes / 2; i += 64) __builtin_prefetch(next + i, 0, 2);
+      }
       attend_one(s, &u, n, &x, x.span_max, x.span_sum, x.span_out, (size_t)s->wide);
       for (int r = 0; r < rows; r++) {
         combine(s, &x.max[r], &x.sum[r], x.out + (size_t)r * (size_t)s->wide, x.span_max[r],

@@ -57,6 +57,17 @@ k_isa k_best_isa(void) {
   if (!c.avx512vnni) return K_ISA_AVX512;
   return c.avx512bf16 ? K_ISA_AVX512_BF16 : K_ISA_AVX512_VNNI;
 }
+k_isa k_default_isa(void) {
+  const k_isa best = k_best_isa();
+  if (best < K_ISA_AVX512_BF16) return best;
+#if defined(__x86_64__)
+  uint32_t a, b, c, d;
+  if (__get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx && d == signature_INTEL_edx) {
+    return K_ISA_AVX512_VNNI;
+  }
+#endif
+  return best;
+}
 const char *k_isa_name(k_isa isa) {
   switch (isa) {
     case K_ISA_SCALAR: return "scalar";

@@ -159,7 +159,8 @@ static void dot_queries(const float *const *q, int rows, int dim, float scale, v
 typedef const uint8_t *const *pages_ptr;
 
 // Scores of R rows against 4 pages.
-V_INLINE void run_scores(const int R, const pair *q, int pairs, pages_ptr k, float *s) {
+V_INLINE void run_scores(const int R, const pair *q, int pairs, pages_ptr k, pages_ptr later,
+                         float *s) {
   __m512 f[6][4];
   V_UNROLL for (int r = 0; r < R; r++) {
     V_UNROLL for (int j = 0; j < 4; j++) f[r][j] = _mm512_setzero_ps();
@@ -170,6 +171,9 @@ V_INLINE void run_scores(const int R, const pair *q, int pairs, pages_ptr k, flo
     const __m512bh w1 = (__m512bh)_mm512_loadu_si512(k1 + d * 64);
     const __m512bh w2 = (__m512bh)_mm512_loadu_si512(k2 + d * 64);
     const __m512bh w3 = (__m512bh)_mm512_loadu_si512(k3 + d * 64);
+    if (later) {
+      V_UNROLL for (int j = 0; j < 8; j++) V_PREFETCH(later[j] + d * 64);
+    }
     V_UNROLL for (int r = 0; r < R; r++) {
       const __m512bh x = (__m512bh)_mm512_set1_epi32((int)q[r * pairs + d]);
       f[r][0] = _mm512_dpbf16_ps(f[r][0], w0, x), f[r][1] = _mm512_dpbf16_ps(f[r][1], w1, x);
@@ -203,8 +207,9 @@ V_INLINE void run_values(const int R, const int W, const pair *p, int pages, pag
   }
 }
 #define ATTEND(R)                                                                                \
-  static __attribute__((noinline)) void scores_##R(const pair *q, int n, pages_ptr k, float *s) { \
-    run_scores(R, q, n, k, s);                                                                   \
+  static __attribute__((noinline)) void scores_##R(const pair *q, int n, pages_ptr k,            \
+                                                   pages_ptr later, float *s) {                  \
+    run_scores(R, q, n, k, later, s);                                                            \
   }                                                                                              \
   static __attribute__((noinline)) void values_##R##_4(const pair *p, int n, pages_ptr v,        \
                                                        size_t at, size_t line, float *o,         \
@@ -217,7 +222,7 @@ V_INLINE void run_values(const int R, const int W, const pair *p, int pages, pag
     run_values(R, 1, p, n, v, at, line, o, ldo);                                                 \
   }
 ATTEND(1) ATTEND(2) ATTEND(3) ATTEND(4) ATTEND(5) ATTEND(6)
-static void (*const score_table[])(const pair *, int, pages_ptr, float *) = {
+static void (*const score_table[])(const pair *, int, pages_ptr, pages_ptr, float *) = {
     0, scores_1, scores_2, scores_3, scores_4, scores_5, scores_6};
 typedef void values_function(const pair *, int, pages_ptr, size_t, size_t, float *, size_t);
 static values_function *const value_table[][2] = {
@@ -273,8 +278,13 @@ static void attend(const k_span *x) {
 #define FOR_TILES \
   for (int i = 0, r = 0, m; i < tiles && (m = rows / tiles + (i < rows % tiles), 1); i++, r += m)
   for (int b = 0; b < pages; b += 4) {
+    const uint8_t *later[8];  // keys of the next four pages, values of these
+    for (int j = 0; j < 4; j++) {
+      later[j] = k[b + 4 + j < pages ? b + 4 + j : pages - 1];
+      later[4 + j] = k[b + j] + values;
+    }
     FOR_TILES {
-      score_table[m]((const pair *)x->queries + (size_t)r * (dim / 2), dim / 2, k + b,
+      score_table[m]((const pair *)x->queries + (size_t)r * (dim / 2), dim / 2, k + b, i ? NULL : later,
                      s + (size_t)r * K_SPAN + b * K_PAGE);
     }
   }

@@ -15,7 +15,9 @@
 
 V_INLINE v16 load(const float *p) { v16 v; memcpy(&v, p, 64); return v; }
 V_INLINE void store(float *p, v16 v) { memcpy(p, &v, 64); }
-V_INLINE v16 splat(float f) { return (v16){} + f; }
+V_INLINE v16 splat(float f) {  // not {0} + f, which would be an addition
+  return (v16){f, f, f, f, f, f, f, f, f, f, f, f, f, f, f, f};
+}
 V_INLINE v16 load_part(const float *p, int n) {
   float t[16] = {0};
   memcpy(t, p, (size_t)n * 4);
@@ -102,6 +104,14 @@ V_INLINE v16 exp16(v16 x) {
 }
 // A NaN goes through: both selections of exp16 turn it into a number, the division does not.
 V_INLINE v16 silu16(v16 x) { return x / (exp16(-x) + 1.f); }
+
+// sum += w * x. With all registers in use the compiler chooses forms of the instruction that move
+// sums from register to register, then to the stack (100 spills in the widest tile); so it is told.
+#if K_TILE_ROWS == 12
+#define V_ADD(sum, w, x) __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x))
+#else
+#define V_ADD(sum, w, x) sum = V_FMA(w, x, sum)
+#endif
 
 // ---- rows ------------------------------------------------------------------------------------
 static float K_NAME(inverse_rms)(const float *x, int n, float epsilon) {
@@ -242,35 +252,53 @@ V_INLINE void K_NAME(widen)(const int F, const uint8_t *p, int j, v16 *even, v16
   }
 }
 
+// Row r of a matrix whose rows are `odd[0]` bytes apart. Every row is one base and one index
+// register times 1, 2, 4 or 8, odd[i] being 2i + 1 strides: left to itself the compiler adds up
+// addresses inside the loop, on the ports that the multiply-adds need.
+V_INLINE const float *K_NAME(row_at)(const char *base, const size_t odd[6], int r) {
+  if (r == 0) return (const float *)base;
+  int scale = 1;
+  while (r % 2 == 0) r /= 2, scale *= 2;
+  return (const float *)(base + odd[r / 2] * (size_t)scale);
+}
+V_INLINE void K_NAME(odd_strides)(const int R, size_t bytes, size_t odd[6]) {
+  V_UNROLL for (int i = 0; i < 6; i++) {
+    odd[i] = bytes * (size_t)(2 * i + 1);
+    if (2 * i + 1 < R) __asm__("" : "+r"(odd[i]));  // hides that they are multiples
+  }
+}
+
 // R rows x VECS vectors, from vector j0 of the panel on.
 V_INLINE void K_NAME(tile_run)(const int R, const int VECS, const int F, const K_NAME(tile) * t,
                                int j0) {
   const int bytes = F == K_FORMAT_F16 ? 64 : 128, step = F == K_FORMAT_BF16 ? 2 : 1;
   v16 f[K_TILE_ROWS][2];
-  const float *a = t->a;
+  const char *a = (const char *)t->a;
   const uint8_t *w = t->w;
-  const size_t lda = t->lda;
+  const ptrdiff_t ahead = t->ahead;
   float *c = t->c + j0 * 16;
+  size_t odd[6];
+  K_NAME(odd_strides)(R, t->lda * 4, odd);
   V_UNROLL for (int r = 0; r < R; r++) {
     V_UNROLL for (int j = 0; j < VECS; j++) {
       f[r][j] = t->first ? splat(0) : load(c + r * t->ldc + j * 16);
     }
   }
-  for (int k = 0; k < t->n; k += step, w += bytes) {
+  for (int k = t->n; k > 0; k -= step, w += bytes, a += 4 * step) {
     v16 e[2], o[2];
     V_UNROLL for (int j = 0; j < VECS; j++) K_NAME(widen)(F, w, j0 + j, &e[j], &o[j]);
-    if (t->ahead) {
-      V_PREFETCH(w + t->ahead);
-      if (F != K_FORMAT_F16) V_PREFETCH(w + t->ahead + 64);
+    if (ahead) {
+      V_PREFETCH(w + ahead);
+      if (F != K_FORMAT_F16) V_PREFETCH(w + ahead + 64);
     }
     V_UNROLL for (int r = 0; r < R; r++) {
-      const v16 x = splat(a[r * lda + k]);
-      V_UNROLL for (int j = 0; j < VECS; j++) f[r][j] = V_FMA(e[j], x, f[r][j]);
+      const v16 x = splat(*K_NAME(row_at)(a, odd, r));
+      V_UNROLL for (int j = 0; j < VECS; j++) V_ADD(f[r][j], e[j], x);
     }
     if (F == K_FORMAT_BF16) {
       V_UNROLL for (int r = 0; r < R; r++) {
-        const v16 x = splat(a[r * lda + k + 1]);
-        V_UNROLL for (int j = 0; j < VECS; j++) f[r][j] = V_FMA(o[j], x, f[r][j]);
+        const v16 x = splat(K_NAME(row_at)(a, odd, r)[1]);
+        V_UNROLL for (int j = 0; j < VECS; j++) V_ADD(f[r][j], o[j], x);
       }
     }
   }
@@ -294,8 +322,8 @@ V_INLINE void K_NAME(row_run)(const int P, const int F, const K_NAME(tile) * t) 
       V_UNROLL for (int j = 0; j < 2; j++) {
         v16 e, o;
         K_NAME(widen)(F, w + p * next, j, &e, &o);
-        f[p][j] = V_FMA(e, x, f[p][j]);
-        if (F == K_FORMAT_BF16) f[p][j] = V_FMA(o, y, f[p][j]);
+        V_ADD(f[p][j], e, x);
+        if (F == K_FORMAT_BF16) V_ADD(f[p][j], o, y);
       }
     }
   }
@@ -346,7 +374,11 @@ static void (*const K_NAME(tiles)[3][K_TILE_ROWS + 1])(const K_NAME(tile) *) = {
 static void (*const K_NAME(rows)[3][K_GEMV_PANELS + 1])(const K_NAME(tile) *) = {
     V_ROW_LIST(0), V_ROW_LIST(1), V_ROW_LIST(2)};
 
-enum { K_NAME(AHEAD) = 2048 };
+// Bytes ahead of a single row's streams, and of a tile's.
+#ifndef K_AHEAD
+#define K_AHEAD 2048
+#define K_TILE_AHEAD 8192
+#endif
 
 V_INLINE void K_NAME(multiply)(const int F, const k_matrix *w, const void *prepared, int r0, int r1,
                                int p0, int p1, float *c, size_t ldc) {
@@ -354,7 +386,7 @@ V_INLINE void K_NAME(multiply)(const int F, const k_matrix *w, const void *prepa
   const int tiles = (rows + K_TILE_ROWS - 1) / K_TILE_ROWS;
   const size_t per_input = F == K_FORMAT_F32 ? 128 : 64;
   const float *a = (const float *)prepared + (size_t)r0 * lda;
-  K_NAME(tile) t = {a, (size_t)lda, 0, w->panel_bytes, K, K_NAME(AHEAD), 1, c, ldc};
+  K_NAME(tile) t = {a, (size_t)lda, 0, w->panel_bytes, K, K_AHEAD, 1, c, ldc};
   if (rows == 1) {
     for (int p = p0, m; p < p1; p += m) {
       m = p1 - p < K_GEMV_PANELS ? p1 - p : K_GEMV_PANELS;
@@ -373,7 +405,7 @@ V_INLINE void K_NAME(multiply)(const int F, const k_matrix *w, const void *prepa
           const int m = rows / tiles + (i < rows % tiles);
           t.a = a + (size_t)r * lda + k0, t.n = K - k0 < kc ? K - k0 : kc, t.first = k0 == 0;
           t.w = w->data + (size_t)p * w->panel_bytes + (size_t)k0 * per_input;
-          t.ahead = tiles == 1 ? K_NAME(AHEAD) : rows <= 32 && i == 0 ? kc * (int)per_input : 0;
+          t.ahead = tiles == 1 ? K_TILE_AHEAD : rows <= 32 && i == 0 ? kc * (int)per_input : 0;
           t.c = c + (size_t)r * ldc + (p - p0) * K_PANEL;
           K_NAME(tiles)[F][m](&t);
           r += m;
@@ -392,7 +424,6 @@ V_MULTIPLY(multiply_f32, 0) V_MULTIPLY(multiply_f16, 1) V_MULTIPLY(multiply_bf16
 
 // ---- attention -------------------------------------------------------------------------------
 // Queries: f32 rows of dim, times scale. Scratch: probabilities, then a copy of the last page.
-enum { K_NAME(QUERY_TILE) = 6 };
 static size_t K_NAME(query_bytes)(int dim, int rows) { return (size_t)dim * (size_t)rows * 4 + 64; }
 V_INLINE void K_NAME(prepare_q)(const float *const *q, int rows, int dim, float scale, void *out,
                                 const int rounds) {
@@ -413,69 +444,105 @@ static __attribute__((unused)) void K_NAME(prepare_queries_rounded)(
   K_NAME(prepare_q)(q, rows, dim, scale, out, 1);
 }
 
-// Scores of R rows against one page.
-V_INLINE void K_NAME(scores)(const int R, const int F, const float *q, int dim, const uint8_t *page,
-                             float *s) {
-  v16 f[6];
-  V_UNROLL for (int r = 0; r < R; r++) f[r] = splat(0);
-  for (int d = 0; d < dim; d += F ? 2 : 1, page += 64) {
+// Scores of R rows against VECS pages. Asks for what comes later, unless it is NULL: later[0] and
+// [1] are keys of the next pages, [2] and [3] the values of these; all have the size of the keys.
+V_INLINE void K_NAME(scores)(const int R, const int VECS, const int F, const float *q, int dim,
+                             const uint8_t *const *pages, const uint8_t *const *later, float *s) {
+  v16 f[K_TILE_ROWS][2];
+  const uint8_t *k0 = pages[0], *k1 = VECS == 2 ? pages[1] : k0;
+  V_UNROLL for (int r = 0; r < R; r++) f[r][0] = f[r][1] = splat(0);
+  for (int d = 0; d < dim; d += F ? 2 : 1, k0 += 64, k1 += 64) {
+    v16 e[2], o[2];
+    V_UNROLL for (int j = 0; j < VECS; j++) {
+      K_NAME(widen)(F ? K_FORMAT_BF16 : K_FORMAT_F32, j ? k1 : k0, 0, &e[j], &o[j]);
+    }
+    if (later) {
+      const ptrdiff_t at = k0 - pages[0];
+      V_PREFETCH(later[0] + at), V_PREFETCH(later[2] + at);
+      if (VECS == 2) V_PREFETCH(later[1] + at), V_PREFETCH(later[3] + at);
+    }
+    V_UNROLL for (int r = 0; r < R; r++) {
+      const v16 x = splat(q[r * dim + d]);
+      V_UNROLL for (int j = 0; j < VECS; j++) V_ADD(f[r][j], e[j], x);
+    }
     if (F) {
-      u16v u;
-      memcpy(&u, page, 64);
-      const v16 e = (v16)(u << 16), o = (v16)(u & 0xffff0000u);
-      V_UNROLL for (int r = 0; r < R; r++) f[r] = V_FMA(e, splat(q[r * dim + d]), f[r]);
-      V_UNROLL for (int r = 0; r < R; r++) f[r] = V_FMA(o, splat(q[r * dim + d + 1]), f[r]);
-    } else {
-      const v16 k = load((const float *)page);
-      V_UNROLL for (int r = 0; r < R; r++) f[r] = V_FMA(k, splat(q[r * dim + d]), f[r]);
+      V_UNROLL for (int r = 0; r < R; r++) {
+        const v16 x = splat(q[r * dim + d + 1]);
+        V_UNROLL for (int j = 0; j < VECS; j++) V_ADD(f[r][j], o[j], x);
+      }
     }
   }
-  V_UNROLL for (int r = 0; r < R; r++) store(s + r * K_SPAN, f[r]);
+  V_UNROLL for (int r = 0; r < R; r++) {
+    V_UNROLL for (int j = 0; j < VECS; j++) store(s + r * K_SPAN + j * 16, f[r][j]);
+  }
 }
-// Adds the values of one page to 16 dims of R rows.
-V_INLINE void K_NAME(values)(const int R, const int F, const float *p, int pages,
+// Sums of values over the pages of a span: R rows x VECS vectors of 16 dims.
+V_INLINE void K_NAME(values)(const int R, const int VECS, const int F, const float *p, int pages,
                              const uint8_t *const *v, size_t offset, int wide, float *out,
                              size_t ldo) {
-  v16 f[6];
-  V_UNROLL for (int r = 0; r < R; r++) f[r] = splat(0);
+  v16 f[K_TILE_ROWS][2];
+  V_UNROLL for (int r = 0; r < R; r++) f[r][0] = f[r][1] = splat(0);
   for (int b = 0; b < pages; b++) {
     const uint8_t *w = v[b] + offset;
     for (int t = 0; t < K_PAGE; t += F ? 2 : 1, w += wide * 4) {
       const float *x = p + b * K_PAGE + t;
+      v16 e[2], o[2];
+      V_UNROLL for (int j = 0; j < VECS; j++) {
+        K_NAME(widen)(F ? K_FORMAT_BF16 : K_FORMAT_F32, w, j, &e[j], &o[j]);
+      }
+      V_UNROLL for (int r = 0; r < R; r++) {
+        const v16 y = splat(x[r * K_SPAN]);
+        V_UNROLL for (int j = 0; j < VECS; j++) V_ADD(f[r][j], e[j], y);
+      }
       if (F) {
-        u16v u;
-        memcpy(&u, w, 64);
-        const v16 e = (v16)(u << 16), o = (v16)(u & 0xffff0000u);
-        V_UNROLL for (int r = 0; r < R; r++) f[r] = V_FMA(e, splat(x[r * K_SPAN]), f[r]);
-        V_UNROLL for (int r = 0; r < R; r++) f[r] = V_FMA(o, splat(x[r * K_SPAN + 1]), f[r]);
-      } else {
-        const v16 e = load((const float *)w);
-        V_UNROLL for (int r = 0; r < R; r++) f[r] = V_FMA(e, splat(x[r * K_SPAN]), f[r]);
+        V_UNROLL for (int r = 0; r < R; r++) {
+          const v16 y = splat(x[r * K_SPAN + 1]);
+          V_UNROLL for (int j = 0; j < VECS; j++) V_ADD(f[r][j], o[j], y);
+        }
       }
     }
   }
-  V_UNROLL for (int r = 0; r < R; r++) store(out + r * ldo, f[r]);
-}
-#define V_ATTEND(R, F)                                                                          \
-  static __attribute__((noinline)) void K_NAME(scores_##R##_##F)(const float *q, int dim,       \
-                                                                 const uint8_t *page, float *s) { \
-    K_NAME(scores)(R, F, q, dim, page, s);                                                      \
-  }                                                                                             \
-  static __attribute__((noinline)) void K_NAME(values_##R##_##F)(                               \
-      const float *p, int pages, const uint8_t *const *v, size_t offset, int wide, float *out,  \
-      size_t ldo) {                                                                             \
-    K_NAME(values)(R, F, p, pages, v, offset, wide, out, ldo);                                  \
+  V_UNROLL for (int r = 0; r < R; r++) {
+    V_UNROLL for (int j = 0; j < VECS; j++) store(out + r * ldo + j * 16, f[r][j]);
   }
-V_ATTEND(1, 0) V_ATTEND(2, 0) V_ATTEND(3, 0) V_ATTEND(4, 0) V_ATTEND(5, 0) V_ATTEND(6, 0)
-V_ATTEND(1, 1) V_ATTEND(2, 1) V_ATTEND(3, 1) V_ATTEND(4, 1) V_ATTEND(5, 1) V_ATTEND(6, 1)
-#define V_SIX(n, F)                                                                    \
-  {0, K_NAME(n##_1_##F), K_NAME(n##_2_##F), K_NAME(n##_3_##F), K_NAME(n##_4_##F),      \
+}
+#define V_ATTEND(R, F)                                                                           \
+  static __attribute__((noinline)) void K_NAME(scores_##R##_##F)(                                \
+      const float *q, int dim, const uint8_t *const *pages, const uint8_t *const *later,         \
+      float *s) {                                                                                \
+    K_NAME(scores)(R, K_TILE_VECS, F, q, dim, pages, later, s);                                  \
+  }                                                                                              \
+  static __attribute__((noinline)) void K_NAME(values_##R##_##F)(                                \
+      const float *p, int pages, const uint8_t *const *v, size_t offset, int wide, int vectors,  \
+      float *out, size_t ldo) {                                                                  \
+    if (vectors == 2) K_NAME(values)(R, 2, F, p, pages, v, offset, wide, out, ldo);              \
+    else K_NAME(values)(R, 1, F, p, pages, v, offset, wide, out, ldo);                           \
+  }
+#if K_TILE_ROWS == 12
+#define V_ATTENDS(F)                                                                             \
+  V_ATTEND(1, F) V_ATTEND(2, F) V_ATTEND(3, F) V_ATTEND(4, F) V_ATTEND(5, F) V_ATTEND(6, F)      \
+  V_ATTEND(7, F) V_ATTEND(8, F) V_ATTEND(9, F) V_ATTEND(10, F) V_ATTEND(11, F) V_ATTEND(12, F)
+#define V_ATTEND_LIST(n, F)                                                                      \
+  {0, K_NAME(n##_1_##F), K_NAME(n##_2_##F), K_NAME(n##_3_##F), K_NAME(n##_4_##F),                \
+   K_NAME(n##_5_##F), K_NAME(n##_6_##F), K_NAME(n##_7_##F), K_NAME(n##_8_##F),                   \
+   K_NAME(n##_9_##F), K_NAME(n##_10_##F), K_NAME(n##_11_##F), K_NAME(n##_12_##F)}
+#elif K_TILE_ROWS == 6
+#define V_ATTENDS(F) \
+  V_ATTEND(1, F) V_ATTEND(2, F) V_ATTEND(3, F) V_ATTEND(4, F) V_ATTEND(5, F) V_ATTEND(6, F)
+#define V_ATTEND_LIST(n, F)                                                                      \
+  {0, K_NAME(n##_1_##F), K_NAME(n##_2_##F), K_NAME(n##_3_##F), K_NAME(n##_4_##F),                \
    K_NAME(n##_5_##F), K_NAME(n##_6_##F)}
-static void (*const K_NAME(score_table)[2][7])(const float *, int, const uint8_t *, float *) = {
-    V_SIX(scores, 0), V_SIX(scores, 1)};
-static void (*const K_NAME(value_table)[2][7])(const float *, int, const uint8_t *const *, size_t,
-                                               int, float *, size_t) = {V_SIX(values, 0),
-                                                                        V_SIX(values, 1)};
+#else
+#define V_ATTENDS(F) V_ATTEND(1, F) V_ATTEND(2, F)
+#define V_ATTEND_LIST(n, F) {0, K_NAME(n##_1_##F), K_NAME(n##_2_##F)}
+#endif
+V_ATTENDS(0) V_ATTENDS(1)
+static void (*const K_NAME(score_table)[2][K_TILE_ROWS + 1])(
+    const float *, int, const uint8_t *const *, const uint8_t *const *,
+    float *) = {V_ATTEND_LIST(scores, 0), V_ATTEND_LIST(scores, 1)};
+static void (*const K_NAME(value_table)[2][K_TILE_ROWS + 1])(
+    const float *, int, const uint8_t *const *, size_t, int, int, float *,
+    size_t) = {V_ATTEND_LIST(values, 0), V_ATTEND_LIST(values, 1)};
 
 // Scores of one row become probabilities, zero where the row sees no key.
 V_INLINE void K_NAME(softmax)(float *s, int visible, int keys, const int rounds, float *max,
@@ -503,41 +570,51 @@ V_INLINE void K_NAME(softmax)(float *s, int visible, int keys, const int rounds,
   *sum = sum16(total);
 }
 
+// A copy of the last page's values with zeros behind the last key: those slots may hold anything,
+// and 0 x NaN is NaN.
+static const uint8_t *K_NAME(tail_values)(const uint8_t *values, int tail, int wide, const int F,
+                                          uint8_t *copy) {
+  const size_t line = (size_t)wide * 4, kept = F ? (size_t)tail / 2 : (size_t)tail;
+  memset(copy, 0, line * (F ? K_PAGE / 2 : K_PAGE));
+  memcpy(copy, values, line * kept);
+  if (F && tail % 2) {
+    const uint32_t *from = (const uint32_t *)(values + line * kept);
+    uint32_t *to = (uint32_t *)(copy + line * kept);
+    for (int d = 0; d < wide; d++) to[d] = from[d] & 0xffff;
+  }
+  return copy;
+}
+
 V_INLINE void K_NAME(attend_span)(const k_span *x, const int F, const int rounds) {
   const int dim = x->dim, wide = k_round_up(dim, 16), rows = x->rows;
-  const int pages = (x->keys + K_PAGE - 1) / K_PAGE, tiles = (rows + 5) / 6;
+  const int pages = (x->keys + K_PAGE - 1) / K_PAGE;
+  const int tiles = (rows + K_TILE_ROWS - 1) / K_TILE_ROWS;
   const size_t values = F ? (size_t)dim / 2 * 64 : (size_t)dim * 64;
   float *s = x->scratch;
-  const uint8_t *v[K_SPAN_PAGES];
-  for (int b = 0; b < pages; b++) v[b] = x->pages[b] + values;
-  const int tail = x->keys % K_PAGE;
-  if (tail) {  // slots behind the last key may hold anything, and 0 x NaN is NaN
+  const uint8_t *k[K_SPAN_PAGES + 1], *v[K_SPAN_PAGES];
+  for (int b = 0; b < pages; b++) k[b] = x->pages[b], v[b] = k[b] + values;
+  k[pages] = k[pages - 1];  // for a tile of two pages at an odd end
+  if (x->keys % K_PAGE) {
     uint8_t *copy = (uint8_t *)(s + (size_t)K_SPAN_ROWS * K_SPAN);
-    const size_t line = (size_t)wide * 4, kept = F ? (size_t)tail / 2 : (size_t)tail;
-    memset(copy, 0, line * (F ? K_PAGE / 2 : K_PAGE));
-    memcpy(copy, v[pages - 1], line * kept);
-    if (F && tail % 2) {
-      const uint32_t *from = (const uint32_t *)(v[pages - 1] + line * kept);
-      uint32_t *to = (uint32_t *)(copy + line * kept);
-      for (int d = 0; d < wide; d++) to[d] = from[d] & 0xffff;
-    }
-    v[pages - 1] = copy;
+    v[pages - 1] = K_NAME(tail_values)(v[pages - 1], x->keys % K_PAGE, wide, F, copy);
   }
   for (int i = 0, r = 0, m; i < tiles; i++, r += m) {
     m = rows / tiles + (i < rows % tiles);
-    for (int b = 0; b < pages; b++) {
-      K_NAME(score_table)
-      [F][m]((const float *)x->queries + (size_t)r * dim, dim, x->pages[b],
-             s + (size_t)r * K_SPAN + b * K_PAGE);
+    const float *q = (const float *)x->queries + (size_t)r * dim;
+    float *p = s + (size_t)r * K_SPAN, *out = x->out + (size_t)r * x->ldo;
+    for (int b = 0; b < pages; b += K_TILE_VECS) {
+      const int next = b + K_TILE_VECS, last = pages - 1;
+      const uint8_t *later[4] = {k[next < last ? next : last], k[next < last ? next + 1 : last],
+                                 k[b] + values, k[b + 1 < last ? b + 1 : last] + values};
+      K_NAME(score_table)[F][m](q, dim, k + b, i ? NULL : later, p + b * K_PAGE);
     }
-    for (int j = r; j < r + m; j++) {
-      K_NAME(softmax)(s + (size_t)j * K_SPAN, x->visible[j], pages * K_PAGE, rounds, &x->max[j],
-                      &x->sum[j]);
+    for (int j = 0; j < m; j++) {
+      K_NAME(softmax)(p + (size_t)j * K_SPAN, x->visible[r + j], pages * K_PAGE, rounds,
+                      &x->max[r + j], &x->sum[r + j]);
     }
-    for (int d = 0; d < wide; d += 16) {
-      K_NAME(value_table)
-      [F][m](s + (size_t)r * K_SPAN, pages, v, (size_t)d * 4, wide, x->out + (size_t)r * x->ldo + d,
-             x->ldo);
+    for (int d = 0, n; d < wide; d += 16 * n) {
+      n = wide - d >= 16 * K_TILE_VECS ? K_TILE_VECS : 1;
+      K_NAME(value_table)[F][m](p, pages, v, (size_t)d * 4, wide, n, out + d, x->ldo);
     }
   }
 }

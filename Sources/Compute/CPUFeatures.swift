@@ -28,7 +28,10 @@ package enum InstructionSet: String, Sendable, CaseIterable, Comparable {
         }
     }
 
+    /// The largest set this processor runs.
     package static var best: InstructionSet { InstructionSet(k_best_isa()) }
+    /// The fastest one, which is not always the largest.
+    package static var preferred: InstructionSet { InstructionSet(k_default_isa()) }
     /// Every set that runs here.
     package static var available: [InstructionSet] { allCases.filter { $0 <= best } }
 
@@ -38,7 +41,7 @@ package enum InstructionSet: String, Sendable, CaseIterable, Comparable {
 
     /// The set a user named, or the best one.
     static func named(_ name: String?) throws(BackendError) -> InstructionSet {
-        guard let name else { return best }
+        guard let name else { return preferred }
         guard let set = InstructionSet(rawValue: name) else {
             let known = allCases.map(\.rawValue).joined(separator: ", ")
             throw .unsupported(

@@ -7,6 +7,7 @@ package struct MachineProbe: Sendable {
     /// Operations per second of all threads, a multiplication and an addition being two; 0 where
     /// the processor lacks the instruction.
     package var f32PerSecond: Double
+    /// Of the faster way to multiply bf16: dot products, or f32 after widening.
     package var bf16PerSecond: Double
     package var int8PerSecond: Double
 
@@ -40,9 +41,10 @@ package struct MachineProbe: Sendable {
             bandwidth.append((count, rate))
         }
         let set = InstructionSet.best.kernels
+        let f32 = unsafe k_probe_f32(all.handle, set)
         return unsafe MachineProbe(
-            bandwidth: bandwidth, f32PerSecond: k_probe_f32(all.handle, set),
-            bf16PerSecond: k_probe_bf16(all.handle, set),
+            bandwidth: bandwidth, f32PerSecond: f32,
+            bf16PerSecond: max(f32, k_probe_bf16(all.handle, set)),
             int8PerSecond: k_probe_int8(all.handle, set))
     }
 }

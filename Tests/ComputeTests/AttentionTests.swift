@@ -142,7 +142,8 @@ struct AttentionRig {
     @Test(arguments: AttentionCase.all) func equalsDoublePrecision(_ c: AttentionCase) throws {
         var random = Random(11)
         for shape in Self.shapes {
-            for rows in [1, 2, 17, 35, 300] where rows < 300 || shape.heads < 5 {
+            for rows in [1, 2, 17, 35, 300] 
+            where rows < 300 || shape.heads < 4 {
                 let rig = try AttentionRig(c, shape, blocks: 20)
                 let qkv = random.floats(rows * shape.columns, scale: 2)
                 let table = (0..<20).map { Int32(19 - $0) }
@@ -157,7 +158,9 @@ struct AttentionRig {
     /// One prompt whole, in chunks, and token by token, on 1, 2 and 3 threads, beside others.
     @Test(arguments: AttentionCase.all) func chunksThreadsAndCompanyDoNotMatter(_ c: AttentionCase) throws {
         var random = Random(12)
-        for (shape, rows) in [(Self.shapes[0], 300), (Self.shapes[3], 530), (Self.shapes[4], 70)] {
+        // Scalar code calls a function for every multiply-add: small shapes only.
+        let large = c.set == .scalar ? [] : [(Self.shapes[3], 530)]
+        for (shape, rows) in [(Self.shapes[0], 270), (Self.shapes[4], 70)] + large {
             let qkv = random.floats(rows * shape.columns)
             let other = random.floats(rows * shape.columns)
             var expected: [UInt32]?
@@ -216,7 +219,7 @@ struct AttentionRig {
 
     @Test func copiedBlocksHoldTheSame() throws {
         var random = Random(15)
-        let c = AttentionCase(set: .best, precision: .bf16, format: .bf16)
+        let c = AttentionCase(set: .preferred, precision: .bf16, format: .bf16)
         let shape = Self.shapes[0]
         let rig = try AttentionRig(c, shape, blocks: 4)
         let qkv = random.floats(33 * shape.columns)
@@ -228,7 +231,7 @@ struct AttentionRig {
     }
 
     @Test func positionsBeyondTheModelAreAnError() throws {
-        let c = AttentionCase(set: .best, precision: .f32, format: .f32)
+        let c = AttentionCase(set: .preferred, precision: .f32, format: .f32)
         let rig = try AttentionRig(c, Self.shapes[0], blocks: 300)
         var batch = StepBatch()
         batch.tokens = [0]
