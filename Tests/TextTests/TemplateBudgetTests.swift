@@ -25,8 +25,8 @@ import Testing
         "{{ 'a' * 1000000000000 }}", "{{ 'a'.center(1000000000000) }}",
         "{{ '%999999999d' % 1 }}", "{{ '{:999999999}'.format(1) }}",
         "{{ 'x' | indent(99999999999) }}", "{{ 'a'.ljust(9223372036854775807) }}",
-        "{% set s = 'a' * 8000000 %}{% for i in range(100000) %}{{ s | replace('a', 'b') | length }}"
-            + "{% endfor %}",
+        "{% set s = 'a' * 8000000 %}{% for i in range(100000) %}"
+            + "{{ s | replace('a', 'b') | length }}{% endfor %}",
         "{% set s = 'a' * 8000000 %}{% for i in range(100000) %}{% if s == s ~ '' %}{% endif %}"
             + "{% endfor %}",
         "{% set s = 'a' * 4000000 %}{% for i in range(1000) %}{{ s.find('aaaaaaaaaaaaaaaab') }}"
@@ -56,17 +56,17 @@ import Testing
 
     @Test(arguments: attacks) func stops(source: String) throws {
         let template = try ChatTemplate(source: source)
-        let start = ContinuousClock.now
+        let clock = TemplateClock()
         #expect(throws: TemplateError.self) {
             try template.render([:], now: TemplateReferenceTests.date)
         }
-        let time = (ContinuousClock.now - start) / .milliseconds(1)
-        // 250 ms on an idle machine in release; debug builds and busy machines are slower.
+        let time = clock.milliseconds
+        // In release 250 ms is the aim and about 200 the worst seen; the rest is room for a
+        // slower or busy machine.
         #if DEBUG
-            #expect(time < 20_000, "\(time) ms: \(source)")
+            #expect(time < 10_000, "\(time) ms: \(source)")
         #else
-            #expect(time < 1000, "\(time) ms: \(source)")
-            print("budget \(Int(time)) ms \(source.prefix(60))")
+            #expect(time < 500, "\(time) ms: \(source)")
         #endif
     }
 
@@ -96,7 +96,8 @@ import Testing
         let sum = Array(repeating: "'a'", count: 5000).joined(separator: " + ")
         #expect(TemplateReferenceTests.outcome("{{ \(sum) }}", [:]).text?.utf8.count == 5000)
         let arms = (0..<2000).map { "{% elif x == \($0) %}\($0)" }.joined()
-        let outcome = TemplateReferenceTests.outcome("{% if false %}\(arms)z{% endif %}", ["x": 1999])
+        let source = "{% if false %}\(arms)z{% endif %}"
+        let outcome = TemplateReferenceTests.outcome(source, ["x": 1999])
         #expect(outcome.text == "1999z")
     }
 
@@ -117,7 +118,8 @@ import Testing
 
     /// The deepest rendering fits a small stack.
     @Test func depthFitsASmallThread() async throws {
-        let nested = String(repeating: "(", count: 40) + "f(n - 1)" + String(repeating: ")", count: 40)
+        let (open, close) = (String(repeating: "(", count: 40), String(repeating: ")", count: 40))
+        let nested = "\(open)f(n - 1)\(close)"
         let source =
             "{% macro f(n) %}{% for i in [1] %}{% if true %}{{ [[[\(nested)]]] }}{% endif %}"
             + "{% endfor %}{% endmacro %}{{ f(1000) }}"
@@ -152,12 +154,9 @@ import Testing
             ["role": index % 2 == 0 ? "user" : "assistant", "content": .string(body)]
         }
         let template = try ChatTemplate(source: source)
-        let start = ContinuousClock.now
         let prompt = try template.render(
             ["messages": .array(messages), "add_generation_prompt": true, "tools": nil],
-            now: TemplateReferenceTests.date)
-        let time = (ContinuousClock.now - start) / .milliseconds(1)
+            now: TemplateReferenceTests.date, limits: TemplateLimits(steps: 500_000))
         #expect(prompt.text.utf8.count > 6_000_000)
-        print("render \(name): \(prompt.text.utf8.count) bytes in \(Int(time)) ms")
     }
 }

@@ -51,7 +51,7 @@ import Testing
         for (situation, arguments) in conversations {
             var variables: [String: JSONValue] = [
                 "bos_token": "<BOS>", "eos_token": "<EOS>", "pad_token": "<PAD>",
-                "unk_token": "<UNK>", "tools": nil, "documents": nil,
+                "unk_token": "<UNK>",
             ]
             for (key, value) in arguments.objectValue ?? [:] { variables[key] = value }
             let expected = try #require(cases[situation])

@@ -30,7 +30,7 @@ import Testing
             if let text = sample["text"]?.stringValue {
                 #expect(
                     outcome.text == text,
-                    "\(source)\ngot  \(outcome.text.debugDescription) \(outcome.error.debugDescription)\nwant \(text.debugDescription)")
+                    "\(source)\ngot  \(outcome)\nwant \(text.debugDescription)")
             } else {
                 let raised = sample["raises"]?.stringValue ?? ""
                 let kind = outcome.error?.kind
@@ -43,7 +43,8 @@ import Testing
 
     /// An error says where it is.
     @Test func errorsNameTheLine() {
-        let outcome = TemplateReferenceTests.outcome("a\n{% if x %}\n{{ y.z }}{% endif %}", ["x": 1])
+        let source = "a\n{% if x %}\n{{ y.z }}{% endif %}"
+        let outcome = TemplateReferenceTests.outcome(source, ["x": 1])
         #expect(outcome.error?.line == 3)
         #expect(TemplateReferenceTests.outcome("a\n\n{{ 1 + }}", [:]).error?.line == 3)
     }
@@ -129,6 +130,10 @@ import Testing
             contentsOfFile: SharedData.path("chat-templates/templates/\(name).jinja"),
             encoding: .utf8)
         let forged = "<|ZQX|>"
+        let schema: JSONValue = [
+            "type": "object",
+            "properties": ["a": ["type": "string", "description": .string(forged)]],
+        ]
         let call: JSONValue = [
             "id": "callZQX01", "type": "function",
             "function": ["name": "f", "arguments": ["a": .string(forged)]],
@@ -147,10 +152,7 @@ import Testing
                     "type": "function",
                     "function": [
                         "name": "f", "description": .string(forged),
-                        "parameters": [
-                            "type": "object",
-                            "properties": ["a": ["type": "string", "description": .string(forged)]],
-                        ],
+                        "parameters": schema,
                     ],
                 ]
             ],

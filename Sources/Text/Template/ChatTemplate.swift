@@ -34,6 +34,11 @@ package struct ChatTemplate: Sendable {
         "mask_token",
     ]
 
+    /// What `apply_chat_template` passes where nothing is given; templates ask `is not none`.
+    private static let defaults: [String: JSONValue] = [
+        "tools": .null, "documents": .null, "add_generation_prompt": .bool(false),
+    ]
+
     /// Roles that a template may build a special token from (`<|{{ message.role }}|>`). Any other
     /// role is text like a message's content.
     static let trustedRoles: Set<String> = [
@@ -58,7 +63,8 @@ package struct ChatTemplate: Sendable {
     package func mentions(_ variable: String) -> Bool { symbols.names.contains(variable) }
 
     /// Renders a conversation.
-    /// - Parameter variables: `messages`, `tools`, `add_generation_prompt`, `bos_token`, …
+    /// - Parameter variables: `messages`, `tools`, `add_generation_prompt`, `bos_token`, …;
+    ///   `tools` and `documents` are null unless given, as in transformers.
     /// - Parameter now: what `strftime_now` answers with.
     /// - Throws: ``TemplateError``: the template's own refusal (`.raised`), a mistake in it, or a
     ///   budget spent (`.limit`).
@@ -68,7 +74,7 @@ package struct ChatTemplate: Sendable {
     ) throws(TemplateError) -> RenderedPrompt {
         let interpreter = TemplateInterpreter(symbols: symbols, limits: limits, date: now) {
             (name) throws(TemplateError) in
-            guard let value = variables[name] else { return nil }
+            guard let value = variables[name] ?? Self.defaults[name] else { return nil }
             var converter = TemplateConverter(limits: limits)
             let isTrusted = Self.trustedVariables.contains(name)
             return try converter.convert(value, trusted: isTrusted, depth: 0)

@@ -65,7 +65,7 @@ package struct TemplateLimits: Sendable {
     package var containerDepth: Int
 
     package init(
-        steps: Int = 1_500_000, depth: Int = 400, outputBytes: Int = 8 << 20,
+        steps: Int = 1_000_000, depth: Int = 400, outputBytes: Int = 8 << 20,
         stringBytes: Int = 8 << 20, elements: Int = 1 << 20, containerDepth: Int = 128
     ) {
         self.steps = steps

@@ -131,23 +131,15 @@ enum TemplateNumbers {
         if value.isNaN { return "nan" }
         if value.isInfinite { return "inf" }
         let (digits, point) = rounded(value, places: places)
-        var text = ""
-        for index in min(point, 0)..<(max(point, 0) + places) {
-            if index == max(point, 0) && places > 0 && index > min(point, 0) { text += "." }
-            let digit = index >= 0 && index < digits.count ? digits[index] : 0
-            text += "\(digit)"
+        func digit(_ position: Int) -> UInt8 {
+            0x30 + (digits.indices.contains(position) ? digits[position] : 0)
         }
-        return point <= 0 ? fixedSmall(digits, point, places) : text
-    }
-
-    private static func fixedSmall(_ digits: [UInt8], _ point: Int, _ places: Int) -> String {
-        var text = "0"
-        if places > 0 { text += "." }
-        for index in 0..<places {
-            let position = index + point
-            text += "\(position >= 0 && position < digits.count ? digits[position] : 0)"
+        var text: [UInt8] = point <= 0 ? [0x30] : (0..<point).map(digit)
+        if places > 0 {
+            text.append(0x2E)
+            text.append(contentsOf: (point..<(point + places)).map(digit))
         }
-        return text
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// `'%.{places}e' % value`, without a sign.

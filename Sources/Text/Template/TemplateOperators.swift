@@ -190,14 +190,28 @@ extension TemplateInterpreter {
         case .text(let text):
             let (size, overflow) = text.count.multipliedReportingOverflow(by: count)
             try check(stringBytes: overflow ? Int.max : size)
-            var result = TemplateText()
-            result.reserve(size)
-            if size > 0 { for _ in 0..<count { result.append(text) } }
-            return .text(result)
+            if size == 0 { return .text("") }
+            return .text(repeated(text, count))
         case .list(let list): return .list(try repeated(list, count))
         case .tuple(let list): return .tuple(try repeated(list, count))
         default: return nil
         }
+    }
+
+    /// By doubling: a short text repeated millions of times must not cost a step each.
+    private func repeated(_ text: TemplateText, _ count: Int) -> TemplateText {
+        var result = TemplateText()
+        var power = text
+        var rest = count
+        while rest > 0 {
+            if rest & 1 == 1 { result.append(power) }
+            rest >>= 1
+            if rest > 0 {
+                let copy = power
+                power.append(copy)
+            }
+        }
+        return result
     }
 
     private func repeated(_ sequence: TemplateList, _ count: Int) throws(TemplateError)

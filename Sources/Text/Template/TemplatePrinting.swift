@@ -170,7 +170,7 @@ extension TemplateInterpreter {
         case .list(let list), .tuple(let list):
             try enter()
             defer { leave() }
-            try writeJSONItems(list.items, "[]", style, level, to: &text) {
+            try writeJSONItems(list.items, (0x5B, 0x5D), style, level, to: &text) {
                 (item, text: inout TemplateText) throws(TemplateError) in
                 try writeJSON(item, style, level: level + 1, to: &text)
             }
@@ -192,18 +192,18 @@ extension TemplateInterpreter {
     }
 
     private func writeJSONItems<Item>(
-        _ items: [Item], _ brackets: String, _ style: JSONStyle, _ level: Int,
+        _ items: [Item], _ brackets: (UInt8, UInt8), _ style: JSONStyle, _ level: Int,
         to text: inout TemplateText,
         _ write: (Item, inout TemplateText) throws(TemplateError) -> Void
     ) throws(TemplateError) {
-        text.append(String(brackets.prefix(1)))
+        text.append(byte: brackets.0, trusted: true)
         for (index, item) in items.enumerated() {
             if index > 0 { text.append(style.itemSeparator) }
             writeIndent(style, level + 1, to: &text)
             try write(item, &text)
         }
         if !items.isEmpty { writeIndent(style, level, to: &text) }
-        text.append(String(brackets.suffix(1)))
+        text.append(byte: brackets.1, trusted: true)
     }
 
     private func writeIndent(_ style: JSONStyle, _ level: Int, to text: inout TemplateText) {
@@ -221,7 +221,7 @@ extension TemplateInterpreter {
                 try isLess(a.key, b.key)
             }
         }
-        try writeJSONItems(entries, "{}", style, level, to: &text) {
+        try writeJSONItems(entries, (0x7B, 0x7D), style, level, to: &text) {
             (entry, text: inout TemplateText) throws(TemplateError) in
             switch entry.key {
             case .text(let key): try writeJSON(key, style, to: &text)

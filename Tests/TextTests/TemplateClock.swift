@@ -1,0 +1,15 @@
+import Foundation
+
+/// Processor time of the calling thread: what work costs, however busy the machine is.
+struct TemplateClock {
+    private let start = Self.now
+
+    private static var now: Double {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+
+    var seconds: Double { Self.now - start }
+    var milliseconds: Double { seconds * 1000 }
+}
