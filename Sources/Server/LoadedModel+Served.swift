@@ -2,7 +2,7 @@ package import AutoGLMEngine
 package import AutoGLMText
 
 extension LoadedModel: ServedModel {
-    package var vocabularyCount: Int { tokenizer?.vocabularyCount ?? info.vocabulary }
+    package var vocabularyCount: Int { engine.shape.vocabulary }
     package var status: EngineStatus { engine.status }
 
     package func prompt(_ conversation: Conversation) throws -> [TokenID] {
