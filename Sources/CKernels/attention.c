@@ -72,7 +72,8 @@ static inline uint8_t *page_at(const state *s, const k_sequence_rows *q, int pos
   const int per_block = c->block_tokens / K_PAGE;
   const size_t block = (size_t)s->a->tables[q->table_offset + position / c->block_tokens];
   const size_t page = (size_t)(position % c->block_tokens / K_PAGE);
-  const size_t head = ((size_t)s->a->layer * (size_t)c->blocks + block) * (size_t)c->kv_heads + (size_t)kv;
+  const size_t row = (size_t)s->a->layer * (size_t)c->blocks + block;
+  const size_t head = row * (size_t)c->kv_heads + (size_t)kv;
   return c->data + (head * (size_t)per_block + page) * c->page_bytes;
 }
 
@@ -156,7 +157,8 @@ static room rooms(const state *s, int thread) {
 static void attend_one(const state *s, const unit *u, int span, const room *x, float *max,
                        float *sum, float *out, size_t ldo) {
   const k_sequence_rows *q = u->sequence;
-  const int key0 = span * K_SPAN, last = q->first_position + u->row0 + u->rows;  // keys seen by the last row
+  const int key0 = span * K_SPAN;
+  const int last = q->first_position + u->row0 + u->rows;  // keys that the last row sees
   k_span work = {.rows = u->rows * u->heads, .dim = s->cache->dim, .visible = x->visible,
                  .queries = x->queries, .max = max, .sum = sum, .out = out, .ldo = ldo,
                  .scratch = x->rest};
@@ -227,7 +229,9 @@ static void attend_task(void *context, int begin, int end, int thread) {
     for (int n = 0; n < spans; n++) {
       if (n + 1 < spans) {  // the first page of the next span; the kernels ask for the others
         const uint8_t *next = page_at(s, u.sequence, (n + 1) * K_SPAN, u.kv);
-        for (size_t i = 0; i < s->cache->page_bytes / 2; i += 64) __builtin_prefetch(next + i, 0, 2);
+        for (size_t i = 0; i < s->cache->page_bytes / 2; i += 64) {
+          __builtin_prefetch(next + i, 0, 2);
+        }
       }
       attend_one(s, &u, n, &x, x.span_max, x.span_sum, x.span_out, (size_t)s->wide);
       for (int r = 0; r < rows; r++) {

@@ -284,8 +284,8 @@ static void attend(const k_span *x) {
       later[4 + j] = k[b + j] + values;
     }
     FOR_TILES {
-      score_table[m]((const pair *)x->queries + (size_t)r * (dim / 2), dim / 2, k + b, i ? NULL : later,
-                     s + (size_t)r * K_SPAN + b * K_PAGE);
+      score_table[m]((const pair *)x->queries + (size_t)r * (dim / 2), dim / 2, k + b,
+                     i ? NULL : later, s + (size_t)r * K_SPAN + b * K_PAGE);
     }
   }
   for (int r = 0; r < rows; r++) {

@@ -88,16 +88,26 @@ void k_pack_f32(uint8_t *panel, int inputs, k_stored stored, const uint8_t *cons
     }
   }
 }
+// The next bytes of every row, at most 64.
+static void words(const uint8_t *const rows[K_PANEL], size_t at, size_t bytes,
+                  uint32_t t[K_PANEL][16]) {
+  for (int j = 0; j < K_PANEL; j++) {
+    if (rows[j]) memcpy(t[j], rows[j] + at, bytes);
+    else memset(t[j], 0, bytes);
+  }
+}
 void k_pack_f16(uint8_t *panel, int inputs, k_stored stored, const uint8_t *const rows[K_PANEL],
                 float *scratch) {
   const plain_rows x = plain(stored, rows, inputs, scratch);
   uint16_t *out = (uint16_t *)panel;
   if (stored == K_STORED_F16) {
-    FOR_PIECES {
-      for (int k = k0; k < k0 + n; k++) {
-        for (int j = 0; j < K_PANEL; j++) {
-          out[(size_t)k * K_PANEL + j] = rows[j] ? u16_at(rows[j], (size_t)k) : 0;
-        }
+    uint32_t t[K_PANEL][16];
+    for (int k0 = 0; k0 < inputs; k0 += 32) {  // one cache line of every row
+      const int m = inputs - k0 < 32 ? inputs - k0 : 32;
+      words(rows, (size_t)k0 * 2, (size_t)m * 2, t);
+      for (int k = 0; k < m; k++) {
+        uint16_t *line = out + (size_t)(k0 + k) * K_PANEL;
+        for (int j = 0; j < K_PANEL; j++) line[j] = (uint16_t)(t[j][k / 2] >> k % 2 * 16);
       }
     }
   } else {
@@ -121,13 +131,10 @@ void k_pack_bf16(uint8_t *panel, int inputs, k_stored stored, const uint8_t *con
   uint32_t *out = (uint32_t *)panel;
   if (stored == K_STORED_BF16) {
     const int pairs = inputs / 2;
-    static const uint8_t zeros[64] = {0};
     for (int p0 = 0; p0 < pairs; p0 += 16) {  // one cache line of every row
       const int m = pairs - p0 < 16 ? pairs - p0 : 16;
       uint32_t t[K_PANEL][16];
-      for (int j = 0; j < K_PANEL; j++) {
-        memcpy(t[j], rows[j] ? rows[j] + (size_t)p0 * 4 : zeros, (size_t)m * 4);
-      }
+      words(rows, (size_t)p0 * 4, (size_t)m * 4, t);
       for (int p = 0; p < m; p++) {
         for (int j = 0; j < K_PANEL; j++) out[(size_t)(p0 + p) * K_PANEL + j] = t[j][p];
       }

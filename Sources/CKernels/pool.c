@@ -247,7 +247,9 @@ int k_cores(void) {
   for (int size = 1024; size <= 65536; size *= 4) {
     cpu_set_t *set = CPU_ALLOC(size);
     if (!set) break;
-    if (!sched_getaffinity(0, CPU_ALLOC_SIZE(size), set)) n = CPU_COUNT_S(CPU_ALLOC_SIZE(size), set);
+    if (!sched_getaffinity(0, CPU_ALLOC_SIZE(size), set)) {
+      n = CPU_COUNT_S(CPU_ALLOC_SIZE(size), set);
+    }
     CPU_FREE(set);
     if (n) break;
   }

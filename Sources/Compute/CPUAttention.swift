@@ -53,9 +53,8 @@ extension CPUBackend {
         let columns = (specification.heads + 2 * specification.kvHeads) * specification.headDim
         precondition(qkv.columns == columns)
         precondition(2 * specification.rotary.pairs <= specification.headDim)
-        for norm in [specification.queryNorm, specification.keyNorm] {
-            if let norm { precondition(norm.count == specification.headDim) }
-        }
+        if let norm = specification.queryNorm { precondition(norm.count == layout.headDim) }
+        if let norm = specification.keyNorm { precondition(norm.count == layout.headDim) }
     }
 
     /// Checks the batch once a step, and makes sure that its positions have angles.

@@ -192,8 +192,8 @@ struct WeightLoader {
                 }
             }
         }
-        for unsafe failure in unsafe failures {
-            if let failure { throw failure }
+        for thread in 0..<pool.threads {
+            if let failure = unsafe failures[thread] { throw failure }
         }
     }
 }

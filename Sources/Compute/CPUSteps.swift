@@ -69,7 +69,8 @@ extension CPUBackend {
         guard failure == nil, x.rows > 0 else { return }
         precondition(residual.rows == x.rows && residual.columns == weight.outputs)
         guard let postNorm else {
-            unsafe multiply(x, norm: nil, weight, K_ADD, into: residual.base, stride: residual.stride)
+            unsafe multiply(
+                x, norm: nil, weight, K_ADD, into: residual.base, stride: residual.stride)
             return
         }
         precondition(postNorm.count == weight.outputs, "a norm over another width")

@@ -123,7 +123,8 @@ extension StoredType {
     /// Bytes of a row, or nil where rows do not end at a block border.
     func rowBytes(columns: Int) -> Int? {
         guard columns > 0, columns % block.values == 0 else { return nil }
-        let (bytes, overflow) = (columns / block.values).multipliedReportingOverflow(by: block.bytes)
+        let (bytes, overflow) = (columns / block.values).multipliedReportingOverflow(
+            by: block.bytes)
         return overflow ? nil : bytes
     }
 }

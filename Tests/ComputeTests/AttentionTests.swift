@@ -8,7 +8,9 @@ struct AttentionCase: CustomTestStringConvertible, Sendable {
     var set: InstructionSet
     var precision: ComputePrecision
     var format: CacheFormat
-    var testDescription: String { "\(set.rawValue) \(precision.rawValue), cache \(format.rawValue)" }
+    var testDescription: String {
+        "\(set.rawValue) \(precision.rawValue), cache \(format.rawValue)"
+    }
     static var all: [AttentionCase] {
         InstructionSet.available.flatMap { set in
             [
@@ -36,16 +38,22 @@ struct AttentionRig {
     let shape: AttentionShape
     var normWeights: [Float] = []
 
-    init(_ c: AttentionCase, _ shape: AttentionShape, blocks: Int, blockTokens: Int = 16, threads: Int = 2, layers: Int = 2)
+    init(
+        _ c: AttentionCase, _ shape: AttentionShape, blocks: Int, blockTokens: Int = 16,
+        threads: Int = 2, layers: Int = 2
+    )
         throws
     {
         self.shape = shape
         backend = try makeBackend(c.set, precision: c.precision, threads: threads)
         cache = try backend.cache(
             CacheLayout(
-                layers: layers, kvHeads: shape.kvHeads, headDim: shape.dim, blockTokens: blockTokens,
+                layers: layers, kvHeads: shape.kvHeads, headDim: shape.dim,
+                blockTokens: blockTokens,
                 blocks: blocks, format: c.format))
-        let frequencies = (0..<shape.rotated / 2).map { Float(pow(100.0, -Double($0) * 2 / Double(shape.rotated))) }
+        let frequencies = (0..<shape.rotated / 2).map {
+            Float(pow(100.0, -Double($0) * 2 / Double(shape.rotated)))
+        }
         let rotary = try backend.rotary(
             RotarySpecification(
                 inverseFrequencies: frequencies, pairing: shape.halves ? .halves : .interleaved,
@@ -60,7 +68,9 @@ struct AttentionRig {
     }
 
     /// Runs rows `range` of each sequence (one step) and gives their outputs, sequence by sequence.
-    func step(_ sequences: [(qkv: [Float], range: Range<Int>, table: [Int32])], layer: Int = 1) -> [[Float]] {
+    func step(_ sequences: [(qkv: [Float], range: Range<Int>, table: [Int32])], layer: Int = 1)
+        -> [[Float]]
+    {
         var batch = StepBatch()
         var values: [Float] = []
         for s in sequences {
@@ -74,7 +84,8 @@ struct AttentionRig {
                 batch.tokens.append(0)
                 batch.positions.append(Int32(p))
             }
-            values += s.qkv[(s.range.lowerBound * shape.columns)..<(s.range.upperBound * shape.columns)]
+            values +=
+                s.qkv[(s.range.lowerBound * shape.columns)..<(s.range.upperBound * shape.columns)]
         }
         backend.begin(batch)
         let qkv = backend.put(values, rows: batch.tokens.count, columns: shape.columns)
@@ -92,7 +103,8 @@ struct AttentionRig {
     }
 
     func reference(_ qkv: [Float], rows: Int) -> [Double] {
-        let d = shape.dim, group = shape.heads / shape.kvHeads
+        let d = shape.dim
+        let group = shape.heads / shape.kvHeads
         func head(_ p: Int, _ h: Int, rotate: Bool) -> [Double] {
             var x = (0..<d).map { Double(qkv[p * shape.columns + h * d + $0]) }
             guard rotate else { return x }
@@ -102,27 +114,36 @@ struct AttentionRig {
             }
             let half = shape.rotated / 2
             for i in 0..<half {
-                let a = shape.halves ? i : 2 * i, b = shape.halves ? i + half : 2 * i + 1
-                let angle = Double(Float(p) * specification.rotary.specification.inverseFrequencies[i])
+                let a = shape.halves ? i : 2 * i
+                let b = shape.halves ? i + half : 2 * i + 1
+                let angle = Double(
+                    Float(p) * specification.rotary.specification.inverseFrequencies[i])
                 let (u, v) = (x[a], x[b])
                 x[a] = u * cos(angle) - v * sin(angle)
                 x[b] = v * cos(angle) + u * sin(angle)
             }
             return x
         }
-        let keys = (0..<rows).map { p in (0..<shape.kvHeads).map { head(p, shape.heads + $0, rotate: true) } }
+        let keys = (0..<rows).map { p in
+            (0..<shape.kvHeads).map { head(p, shape.heads + $0, rotate: true) }
+        }
         let values = (0..<rows).map { p in
             (0..<shape.kvHeads).map { head(p, shape.heads + shape.kvHeads + $0, rotate: false) }
         }
         var out: [Double] = []
         for p in 0..<rows {
             for h in 0..<shape.heads {
-                let q = head(p, h, rotate: true), kv = h / group
-                let s = (0...p).map { t in (0..<d).reduce(0.0) { $0 + q[$1] * keys[t][kv][$1] } / Double(d).squareRoot() }
+                let q = head(p, h, rotate: true)
+                let kv = h / group
+                let s = (0...p).map { t in
+                    (0..<d).reduce(0.0) { $0 + q[$1] * keys[t][kv][$1] } / Double(d).squareRoot()
+                }
                 let top = s.max() ?? 0
                 let e = s.map { exp($0 - top) }
                 let sum = e.reduce(0, +)
-                for i in 0..<d { out.append((0...p).reduce(0.0) { $0 + e[$1] * values[$1][kv][i] } / sum) }
+                for i in 0..<d {
+                    out.append((0...p).reduce(0.0) { $0 + e[$1] * values[$1][kv][i] } / sum)
+                }
             }
         }
         return out
@@ -142,7 +163,7 @@ struct AttentionRig {
     @Test(arguments: AttentionCase.all) func equalsDoublePrecision(_ c: AttentionCase) throws {
         var random = Random(11)
         for shape in Self.shapes {
-            for rows in [1, 2, 17, 35, 300] 
+            for rows in [1, 2, 17, 35, 300]
             where rows < 300 || shape.heads < 4 {
                 let rig = try AttentionRig(c, shape, blocks: 20)
                 let qkv = random.floats(rows * shape.columns, scale: 2)
@@ -156,7 +177,9 @@ struct AttentionRig {
     }
 
     /// One prompt whole, in chunks, and token by token, on 1, 2 and 3 threads, beside others.
-    @Test(arguments: AttentionCase.all) func chunksThreadsAndCompanyDoNotMatter(_ c: AttentionCase) throws {
+    @Test(arguments: AttentionCase.all) func chunksThreadsAndCompanyDoNotMatter(_ c: AttentionCase)
+        throws
+    {
         var random = Random(12)
         // Scalar code calls a function for every multiply-add: small shapes only.
         let large = c.set == .scalar ? [] : [(Self.shapes[3], 530)]
@@ -166,7 +189,8 @@ struct AttentionRig {
             var expected: [UInt32]?
             for threads in [1, 2, 3] {
                 let blocks = 2 * ((rows + 31) / 32)
-                let rig = try AttentionRig(c, shape, blocks: blocks, blockTokens: 32, threads: threads)
+                let rig = try AttentionRig(
+                    c, shape, blocks: blocks, blockTokens: 32, threads: threads)
                 let mine = (0..<blocks / 2).map { Int32(2 * $0) }
                 let theirs = mine.map { $0 + 1 }
                 let whole = bits(rig.step([(qkv, 0..<rows, mine)])[0])
@@ -236,7 +260,9 @@ struct AttentionRig {
         var batch = StepBatch()
         batch.tokens = [0]
         batch.positions = [4096]
-        batch.sequences = [.init(firstRow: 0, rowCount: 1, firstPosition: 4096, blockTableOffset: 0)]
+        batch.sequences = [
+            .init(firstRow: 0, rowCount: 1, firstPosition: 4096, blockTableOffset: 0)
+        ]
         batch.blockTables = (0..<257).map { Int32($0) }
         rig.backend.begin(batch)
         let qkv = rig.backend.put([Float](repeating: 1, count: 128), rows: 1, columns: 128)

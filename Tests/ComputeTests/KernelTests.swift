@@ -30,7 +30,10 @@ import Testing
             k_norm_rows(pool.handle, set.kernels, x, n, 1, Int32(n), w, 1e-5, out, n)
             let (g4, scalar) = Guarded.floats([Float](repeating: 0, count: n))
             k_norm_rows(pool.handle, K_ISA_SCALAR, x, n, 1, Int32(n), w, 1e-5, scalar, n)
-            let f = 1 / (values.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(n) + 1e-5).squareRoot()
+            let f =
+                1
+                / (values.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(n) + 1e-5)
+                .squareRoot()
             for i in 0..<n {
                 #expect(out[i].bitPattern == scalar[i].bitPattern)
                 let wanted = Double(values[i]) * f * Double(weights[i])
@@ -45,7 +48,9 @@ import Testing
 
     @Test(arguments: InstructionSet.available) func silu(_ set: InstructionSet) throws {
         let pool = try ThreadPool(threads: 1)
-        var special: [Float] = [0, -0.0, 1e-30, -1e-30, 20, -20, 87, -87, 88, -88, 89, -89, 1e30, -1e30]
+        var special: [Float] = [
+            0, -0.0, 1e-30, -1e-30, 20, -20, 87, -87, 88, -88, 89, -89, 1e30, -1e30,
+        ]
         special += (0..<500).map { Float($0 - 250) / 16 }
         for n in Self.lengths {
             let gate = (0..<n).map { special[$0 % special.count] }
@@ -64,7 +69,8 @@ import Testing
             withExtendedLifetime((g1, g2, g3)) {}
         }
         var out: [Float] = [0, 0, 0]
-        k_silu_multiply(pool.handle, set.kernels, [.nan, .infinity, 1], 3, [1, 1, .nan], 3, 1, 3, &out, 3)
+        k_silu_multiply(
+            pool.handle, set.kernels, [.nan, .infinity, 1], 3, [1, 1, .nan], 3, 1, 3, &out, 3)
         #expect(out[0].isNaN && out[1] == .infinity && out[2].isNaN)
     }
 
@@ -77,7 +83,8 @@ import Testing
             let matrix = try backend.matrix(source(tensor), bias: nil, format: nil)
             let values = random.floats(2 * inputs)
             backend.start()
-            let plain = backend.linear(backend.put(values, rows: 2, columns: inputs), norm: nil, matrix)
+            let plain = backend.linear(
+                backend.put(values, rows: 2, columns: inputs), norm: nil, matrix)
             let (guarded, x) = Guarded.floats(values)
             let tight = CPUActivations(base: x, rows: 2, columns: inputs, stride: inputs)
             #expect(bits(backend.linear(tight, norm: nil, matrix).values) == bits(plain.values))
@@ -94,9 +101,11 @@ import Testing
         for bad in [Float.nan, .infinity, -.infinity] {
             var values = random.floats(14 * 64)
             backend.start()
-            let clean = backend.linear(backend.put(values, rows: 14, columns: 64), norm: nil, matrix)
+            let clean = backend.linear(
+                backend.put(values, rows: 14, columns: 64), norm: nil, matrix)
             values[5 * 64 + 17] = bad
-            let dirty = backend.linear(backend.put(values, rows: 14, columns: 64), norm: nil, matrix)
+            let dirty = backend.linear(
+                backend.put(values, rows: 14, columns: 64), norm: nil, matrix)
             for r in 0..<14 {
                 if r == 5 {
                     #expect(dirty.row(r).allSatisfy { !$0.isFinite })
@@ -192,8 +201,10 @@ import Testing
 
     @Test func whatReadingThrowsIsThrown() throws {
         let backend = try makeBackend(threads: 3)
-        let tensor = StoredTensor(name: "a.weight", type: .bf16, shape: [900, 64], reader: Failing())
-        #expect(throws: BackendError.unreadable(tensor: "a.weight", reason: "the file ends early")) {
+        let tensor = StoredTensor(
+            name: "a.weight", type: .bf16, shape: [900, 64], reader: Failing())
+        #expect(throws: BackendError.unreadable(tensor: "a.weight", reason: "the file ends early"))
+        {
             _ = try backend.matrix(source(tensor), bias: nil, format: nil)
         }
         #expect(throws: BackendError.self) { _ = try backend.embedding(source(tensor)) }
@@ -225,12 +236,15 @@ import Testing
 @Suite struct MixtureTests {
     /// GLM-4.5's routing against double precision; and rows alone as in company.
     @Test(arguments: [(8, 3, 1, 1, true), (12, 4, 4, 2, true), (6, 2, 1, 1, false)])
-    func equalsDoublePrecision(_ c: (experts: Int, perToken: Int, groups: Int, kept: Int, normalizes: Bool)) throws {
+    func equalsDoublePrecision(
+        _ c: (experts: Int, perToken: Int, groups: Int, kept: Int, normalizes: Bool)
+    ) throws {
         var random = Random(31)
         let (hidden, features) = (24, 16)
         let backend = try makeBackend()
         func weights(_ rows: Int, _ columns: Int) throws -> (CPUMatrix, [Float]) {
-            let (t, v) = stored(random.floats(rows * columns, scale: 0.5), .f32, shape: [rows, columns])
+            let (t, v) = stored(
+                random.floats(rows * columns, scale: 0.5), .f32, shape: [rows, columns])
             return (try backend.matrix(source(t), bias: nil, format: nil), v)
         }
         func feedForward() throws -> (Expert<CPUMatrix, CPUGatedMatrix>, ([Double]) -> [Double]) {
@@ -242,12 +256,18 @@ import Testing
                 Expert(gated: gated, down: down),
                 { x in
                     let inner = (0..<features).map { f in
-                        let a = (0..<hidden).reduce(0.0) { $0 + x[$1] * Double(gv[f * hidden + $1]) }
-                        let b = (0..<hidden).reduce(0.0) { $0 + x[$1] * Double(uv[f * hidden + $1]) }
+                        let a = (0..<hidden).reduce(0.0) {
+                            $0 + x[$1] * Double(gv[f * hidden + $1])
+                        }
+                        let b = (0..<hidden).reduce(0.0) {
+                            $0 + x[$1] * Double(uv[f * hidden + $1])
+                        }
                         return a / (1 + exp(-a)) * b
                     }
                     return (0..<hidden).map { o in
-                        (0..<features).reduce(0.0) { $0 + inner[$1] * Double(dv[o * features + $1]) }
+                        (0..<features).reduce(0.0) {
+                            $0 + inner[$1] * Double(dv[o * features + $1])
+                        }
                     }
                 }
             )
@@ -271,15 +291,23 @@ import Testing
             let alone = backend.put(own, rows: 1, columns: hidden)
             backend.addMixture(norm: norm, mixture, to: alone)
             #expect(bits(alone.values) == bits(together.row(r)))
-            let f = 1 / (own.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(hidden) + 1e-5).squareRoot()
+            let f =
+                1
+                / (own.reduce(0.0) { $0 + Double($1) * Double($1) } / Double(hidden) + 1e-5)
+                .squareRoot()
             let x = zip(own, scale).map { Double($0) * f * Double($1) }
             let score = (0..<c.experts).map { e in
-                1 / (1 + exp(-(0..<hidden).reduce(0.0) { $0 + x[$1] * Double(rv[e * hidden + $1]) }))
+                1
+                    / (1
+                        + exp(
+                            -(0..<hidden).reduce(0.0) { $0 + x[$1] * Double(rv[e * hidden + $1]) }))
             }
             let rating = zip(score, bias).map { $0 + Double($1) }
             let size = c.experts / c.groups
             let best = (0..<c.groups).sorted { a, b in
-                func rate(_ g: Int) -> Double { rating[g * size..<(g + 1) * size].sorted(by: >).prefix(2).reduce(0, +) }
+                func rate(_ g: Int) -> Double {
+                    rating[g * size..<(g + 1) * size].sorted(by: >).prefix(2).reduce(0, +)
+                }
                 return rate(a) > rate(b)
             }.prefix(c.kept)
             let chosen = (0..<c.experts).filter { best.contains($0 / size) }

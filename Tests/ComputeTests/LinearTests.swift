@@ -22,7 +22,8 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
 
 @Suite struct LinearTests {
     static let shapes = [
-        (1, 1), (7, 31), (33, 32), (64, 33), (130, 95), (97, 257), (256, 128), (513, 300), (1023, 70),
+        (1, 1), (7, 31), (33, 32), (64, 33), (130, 95), (97, 257), (256, 128), (513, 300),
+        (1023, 70),
     ]
 
     /// Against double precision, within 2nε·Σ|ab|, bias included.
@@ -30,7 +31,8 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
         var random = Random(1)
         let backend = try makeBackend(c.set, precision: c.precision)
         for (inputs, outputs) in Self.shapes {
-            let (tensor, w) = stored(random.floats(inputs * outputs), c.type, shape: [outputs, inputs])
+            let (tensor, w) = stored(
+                random.floats(inputs * outputs), c.type, shape: [outputs, inputs])
             let bias = random.floats(outputs)
             let matrix = try backend.matrix(source(tensor), bias: bias, format: nil)
             for rows in [1, 2, 5, 13, 40] {
@@ -41,7 +43,8 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
                 var worst = 0.0
                 for r in 0..<rows {
                     for o in 0..<outputs {
-                        var sum = 0.0, size = 0.0
+                        var sum = 0.0
+                        var size = 0.0
                         for k in 0..<inputs {
                             var a = values[r * inputs + k]
                             if c.precision == .bf16 { a = bf16(a) }
@@ -61,7 +64,8 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
     }
 
     /// The invariant of the whole engine: a row's bits depend on that row alone.
-    @Test(arguments: ProductCase.all) func rowsThreadsAndCompanyDoNotMatter(_ c: ProductCase) throws {
+    @Test(arguments: ProductCase.all) func rowsThreadsAndCompanyDoNotMatter(_ c: ProductCase) throws
+    {
         var random = Random(2)
         let (inputs, outputs) = (1100, 330)
         let (tensor, _) = stored(random.floats(inputs * outputs), c.type, shape: [outputs, inputs])
@@ -84,16 +88,20 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
                 backend.start()
                 let x = backend.put(Array(values[..<(rows * inputs)]), rows: rows, columns: inputs)
                 let y = backend.linear(x, norm: norm, matrix)
-                #expect(bits(y.values) == Array(expected[..<(rows * outputs)]), "\(rows) rows, \(threads) threads")
+                #expect(
+                    bits(y.values) == Array(expected[..<(rows * outputs)]),
+                    "\(rows) rows, \(threads) threads")
             }
         }
     }
 
     /// Fused multiply-adds in one order: every set but the dot products of bf16 gives the same bits.
-    @Test(arguments: [StoredType.f32, .f16, .bf16]) func setsAgreeBitwise(_ type: StoredType) throws {
+    @Test(arguments: [StoredType.f32, .f16, .bf16]) func setsAgreeBitwise(_ type: StoredType) throws
+    {
         var random = Random(3)
         for (inputs, outputs) in Self.shapes {
-            let (tensor, _) = stored(random.floats(inputs * outputs), type, shape: [outputs, inputs])
+            let (tensor, _) = stored(
+                random.floats(inputs * outputs), type, shape: [outputs, inputs])
             let values = random.floats(14 * inputs)
             let weight = random.floats(inputs)
             for rows in [1, 3, 14] {
@@ -102,10 +110,15 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
                     let backend = try makeBackend(set)
                     let matrix = try backend.matrix(source(tensor), bias: nil, format: nil)
                     backend.start()
-                    let x = backend.put(Array(values[..<(rows * inputs)]), rows: rows, columns: inputs)
+                    let x = backend.put(
+                        Array(values[..<(rows * inputs)]), rows: rows, columns: inputs)
                     let norm = try backend.norm(weight, epsilon: 1e-6)
                     let y = bits(backend.linear(x, norm: norm, matrix).values)
-                    if let first { #expect(y == first, "\(set) \(inputs)×\(outputs)") } else { first = y }
+                    if let first {
+                        #expect(y == first, "\(set) \(inputs)×\(outputs)")
+                    } else {
+                        first = y
+                    }
                 }
             }
         }
@@ -115,7 +128,8 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
     @Test(arguments: InstructionSet.available) func gated(_ set: InstructionSet) throws {
         var random = Random(4)
         for (inputs, features) in [(40, 1), (65, 31), (96, 33), (70, 129)] {
-            let (gate, g) = stored(random.floats(inputs * features), .f32, shape: [features, inputs])
+            let (gate, g) = stored(
+                random.floats(inputs * features), .f32, shape: [features, inputs])
             let (up, u) = stored(random.floats(inputs * features), .f32, shape: [features, inputs])
             let (half, h) = stored(u, .f16, shape: [features, inputs])
             let backend = try makeBackend(set)
@@ -130,7 +144,8 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
                     var worst = 0.0
                     for r in 0..<rows {
                         for f in 0..<features {
-                            var a = 0.0, b = 0.0
+                            var a = 0.0
+                            var b = 0.0
                             for k in 0..<inputs {
                                 a += Double(values[r * inputs + k]) * Double(g[f * inputs + k])
                                 b += Double(values[r * inputs + k]) * Double(second[f * inputs + k])
@@ -199,7 +214,8 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
                         }
                     }
                     if post != nil {
-                        let f = 1 / (y.reduce(0) { $0 + $1 * $1 } / Double(outputs) + 1e-5).squareRoot()
+                        let f =
+                            1 / (y.reduce(0) { $0 + $1 * $1 } / Double(outputs) + 1e-5).squareRoot()
                         y = zip(y, scale).map { $0 * f * Double($1) }
                     }
                     for o in 0..<outputs {

@@ -18,7 +18,9 @@ struct Random {
     mutating func below(_ n: Int) -> Int { Int(next() % UInt64(n)) }
     /// Uniform in -1..<1.
     mutating func float() -> Float { Float(Int64(bitPattern: next()) >> 40) / Float(1 << 23) }
-    mutating func floats(_ n: Int, scale: Float = 1) -> [Float] { (0..<n).map { _ in float() * scale } }
+    mutating func floats(_ n: Int, scale: Float = 1) -> [Float] {
+        (0..<n).map { _ in float() * scale }
+    }
 }
 
 struct MemoryReader: TensorReader {
@@ -28,7 +30,8 @@ struct MemoryReader: TensorReader {
             throw .unreadable(tensor: "test", reason: "past the end")
         }
         bytes.withUnsafeBytes {
-            buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + buffer.count]))
+            buffer.copyMemory(
+                from: UnsafeRawBufferPointer(rebasing: $0[offset..<offset + buffer.count]))
         }
     }
 }
@@ -83,7 +86,9 @@ func makeBackend(
 extension CPUBackend {
     func put(_ values: [Float], rows: Int, columns: Int) -> CPUActivations {
         let x = activations(rows: rows, columns: columns)
-        for r in 0..<rows { for c in 0..<columns { x.base[r * x.stride + c] = values[r * columns + c] } }
+        for r in 0..<rows {
+            for c in 0..<columns { x.base[r * x.stride + c] = values[r * columns + c] }
+        }
         return x
     }
     func start(_ batch: borrowing StepBatch = StepBatch()) { begin(batch) }
@@ -104,7 +109,8 @@ final class Guarded {
     init(bytes: Int) {
         self.bytes = bytes
         pages = (bytes + 4095) / 4096
-        map = mmap(nil, (pages + 1) * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
+        map = mmap(
+            nil, (pages + 1) * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
         mprotect(map + pages * 4096, 4096, PROT_NONE)
     }
     deinit { munmap(map, (pages + 1) * 4096) }

@@ -7,7 +7,13 @@
 #include "k_pool.h"
 #include "k_types.h"
 
-enum { K_PAGE = 16, K_SPAN = 256, K_SPAN_PAGES = K_SPAN / K_PAGE, K_SPAN_ROWS = 96, K_DIM_MAX = 256 };
+enum {
+  K_PAGE = 16,
+  K_SPAN = 256,
+  K_SPAN_PAGES = K_SPAN / K_PAGE,
+  K_SPAN_ROWS = 96,
+  K_DIM_MAX = 256,
+};
 
 typedef enum k_cache_format { K_CACHE_F32, K_CACHE_BF16, K_CACHE_INT8 } k_cache_format;
 

@@ -21,8 +21,8 @@ typedef struct k_cpu {
 
 // What the processor offers and the operating system saves (cpuid and xgetbv).
 k_cpu k_cpu_features(void);
-// The largest set this processor runs, and the one that is fastest on it. They differ: Intel's cores
-// do one vdpbf16ps in the time of four f32 multiply-adds of the same width, so that widening bf16
+// The largest set this processor runs, and the fastest one on it. They differ: Intel's cores do
+// one vdpbf16ps in the time of four f32 multiply-adds of the same width, so that widening bf16
 // weights to f32 is twice as fast there; on AMD's (Zen 4) vdpbf16ps is twice as fast.
 k_isa k_best_isa(void);
 k_isa k_default_isa(void);
