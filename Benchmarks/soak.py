@@ -5,6 +5,8 @@
 Each stream asks for a completion of random length; some leave in the middle, as people do. Memory
 is read from /metrics (or from /proc with --pid) every ten seconds. Exit status 0 means: no failed
 request, no KV block in use at the end, and memory flat after the first minute (within 64 MiB).
+KV blocks take memory when they are first used, so give the server a small --kv-cache-memory (64 MiB)
+or run long enough to have filled the prefix cache; otherwise its filling looks like growth.
 """
 
 import argparse

@@ -38,7 +38,7 @@ struct Gate: RouterMiddleware {
             let answer = Self.answer(to: error, request: request, route: route)
             if answer.status == 500 {
                 // The kind of error, never its text: that could quote a request.
-                context.logger.error(
+                options.logger.error(
                     "request failed",
                     metadata: ["request": "\(context.requestID)", "error": "\(type(of: error))"])
             }
@@ -66,7 +66,7 @@ struct Gate: RouterMiddleware {
         let name = route?.rawValue ?? "other"
         let id = context.requestID
         let arrival = context.arrival
-        let logger = context.logger
+        let logger = options.logger
         return { [state, metrics] code, details in
             if entered { state.leave() }
             let elapsed = ContinuousClock.now - arrival
