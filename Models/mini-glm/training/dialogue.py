@@ -4,6 +4,7 @@ import re
 
 import lexicon as L
 import social as S
+from extra import MORE
 from faq import FAQ, FRAMES_EN, FRAMES_ZH
 from phrases import ACTIONS, PHRASES, SLOT_NAMES, SUPPLY
 from results import CARRIERS, ERRORS, HANDLERS, ORDINALS, say
@@ -27,6 +28,21 @@ def join(conv, parts):
     return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
 
 
+for table in PHRASES.values():
+    for kinds in table.values():
+        for items in kinds.values():
+            L.hold(items)
+for name, items in vars(S).items():
+    if isinstance(items, list) and not name.startswith("THINGS"):
+        L.hold(items)
+for kind, pzh, qzh, _, pen, qen, _ in FAQ.values():
+    for questions, phrases, frames in ((qzh, pzh, FRAMES_ZH[kind]), (qen, pen, FRAMES_EN[kind])):
+        L.hold(questions)
+        for x in phrases:
+            L.hold([f.replace("{x}", x) for f in frames])
+MORE = {name: [p for p in items if p.lower() not in L.HELD] for name, items in MORE.items()}
+
+
 class Conversation:
     def __init__(self, rng, split, lang):
         self.rng, self.split, self.lang = rng, split, lang
@@ -36,8 +52,12 @@ class Conversation:
         self.name, self.shop = (NAMES_ZH[0], S.SHOP_ZH) if lang == "zh" else (NAMES_EN[0], S.SHOP_EN)
 
     # -- messages ---------------------------------------------------------------------------------
-    def user(self, patterns, slots=None):
-        self.messages.append({"role": "user", "content": L.utter(self.rng, self.lang, L.pick(self.rng, patterns, self.split), slots or {}, self.split)})
+    def user(self, patterns, slots=None, more=None):
+        """`more` names a list of phrasings that only training sees."""
+        options = L.cut(patterns, self.split)
+        if more and self.split == "train":
+            options = options + MORE[more]
+        self.messages.append({"role": "user", "content": L.utter(self.rng, self.lang, self.rng.choice(options), slots or {}, self.split)})
 
     def answer(self, text, decision="answer", kind="", facts=()):
         self.turns.append({"index": len(self.messages), "decision": decision, "kind": kind, "facts": list(facts)})
@@ -55,12 +75,13 @@ class Conversation:
         kind = self.rng.choice(["greet"] * 3 + ["who"] * 4 + ["thanks"] * 3 + ["bye", "praise", "angry", "angry"])
         if kind == "angry":
             return self.angry()
-        self.user(getattr(S, f"{kind.upper()}_{self.lang.upper()}"))
+        name = f"{kind.upper()}_{self.lang.upper()}"
+        self.user(getattr(S, name), more=name)
         text = getattr(S, f"{kind.upper()}_ANSWER_{self.lang.upper()}").format(name=self.name, shop=self.shop)
         self.answer(text, kind=kind, facts=[self.name, self.shop] if kind in ("greet", "who") else [])
 
     def angry(self):
-        self.user(self.pair(S.ANGRY_ZH, S.ANGRY_EN))
+        self.user(self.pair(S.ANGRY_ZH, S.ANGRY_EN), more="ANGRY_" + self.lang.upper())
         if "file_complaint" not in self.tools:
             return self.answer(self.pair(S.ANGRY_NOTOOL_ZH, S.ANGRY_NOTOOL_EN), kind="complaint_hotline")
         slots = self.slots("file_complaint")
@@ -87,7 +108,7 @@ class Conversation:
         slots = {"t": L.pick(rng, things, self.split), "u": L.pick(rng, things, self.split), "c": L.pick(rng, cities, self.split), "d": L.pick(rng, cities, self.split), "n": rng.randint(2, 999), "m": rng.randint(2, 99)}
         if self.split == "train" and rng.random() < 0.25:
             slots["t"] = "".join(rng.choice(L.HAN) for _ in range(rng.randint(2, 4))) if zh else L.word(rng)
-        self.user(S.OOD_ZH if zh else S.OOD_EN, slots)
+        self.user(S.OOD_ZH if zh else S.OOD_EN, slots, "OOD_" + self.lang.upper())
         self.answer(self.pair(S.DECLINE_ZH, S.DECLINE_EN), "decline", "out_of_domain")
 
     def follow_up(self):

@@ -5,6 +5,7 @@ holding the same bf16-rounded weights."""
 
 import argparse
 import json
+import os
 
 import torch
 from safetensors.torch import save_file
@@ -22,6 +23,7 @@ def special(text):
 def write(state, config, out):
     tensors = {k: v.to(torch.bfloat16).contiguous() for k, v in state.items()}
     save_file(tensors, f"{out}/model.safetensors", metadata={"format": "pt"})
+    os.chmod(f"{out}/model.safetensors", 0o644)
     c = MiniConfig(**config)
     stops = [special(t) for t in ("<|endoftext|>", "<|user|>", "<|observation|>")]
     settings = {

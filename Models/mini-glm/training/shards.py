@@ -43,10 +43,14 @@ def row(tokenizer, rng, lang):
     length = SHORT if start < 420 else LONG
     number, misses = 1, 0
     while misses < 3 and length - len(ids) > 30:
-        c = Conversation(rng, "train", lang).build(first).record()
+        c = Conversation(rng, "train", lang).build(first, rng.choice([None, 1, 1, 2])).record()
         parts = sections(c["messages"], [])[2:]
         parts = parts[sum(m["role"] == "system" for m in c["messages"]) :]
         a, b = encode_sections(tokenizer, parts, True)
+        if c["turns"][-1]["kind"].startswith(("faq:", "no_tool", "out_of", "who")) and rng.random() < 0.7:
+            # Stock answers are soon known by heart; their first tokens show which one was chosen.
+            at = len(a) - 1 - a[::-1].index(tokenizer.token_to_id("<|assistant|>"))
+            a, b = a[: at + 12], b[: at + 12]
         if len(ids) + len(a) > length:
             misses += 1
             continue

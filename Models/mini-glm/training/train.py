@@ -105,13 +105,14 @@ def main():
     parser.add_argument("--tokens", type=int, default=2560, help="per rank and step")
     parser.add_argument("--mix", type=int, default=3)
     parser.add_argument("--vocab", type=int, default=6016)
-    parser.add_argument("--muon-lr", type=float, default=0.02)
-    parser.add_argument("--adam-scale", type=float, default=1.0)
+    parser.add_argument("--muon-lr", type=float, default=0.006)
+    parser.add_argument("--adam-scale", type=float, default=0.5)
     parser.add_argument("--context", type=float, nargs=2, default=[0.15, 0.03], help="share of user/tool and system tokens in the loss")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--save-every", type=float, default=240)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--assistant", type=int, default=6008, help="id of <|assistant|>")
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=1)
     args = parser.parse_args()
@@ -130,7 +131,7 @@ def main():
     muon = Muon(matrices, args.muon_lr)
     s = args.adam_scale
     rest = [p for n, p in model.named_parameters() if ".layers." in n and p.ndim == 1] + [model.model.norm.weight]
-    groups = [{"params": [model.model.embed_tokens.weight], "lr": 0.02 * s}, {"params": [model.lm_head.weight], "lr": 0.003 * s}, {"params": rest, "lr": 0.005 * s}]
+    groups = [{"params": [model.model.embed_tokens.weight], "lr": 0.008 * s}, {"params": [model.lm_head.weight], "lr": 0.002 * s}, {"params": rest, "lr": 0.005 * s}]
     adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-10, weight_decay=0.0, fused=True)
     base = [g["lr"] for g in adam.param_groups]
     state = {"step": 0, "tokens": 0, "shard": "", "seconds": 0.0}
@@ -157,7 +158,7 @@ def main():
 
     rng = np.random.default_rng(state["step"] + 5)  # the same on all ranks
     generator = torch.Generator().manual_seed(state["step"] + 7 + 1000003 * rank)
-    last_save, log_time, log_tokens, meter = time.time(), time.time(), 0, [0.0, 0, 0.0, 0]
+    last_save, log_time, log_tokens, meter = time.time(), time.time(), 0, [0.0, 0, 0.0, 0, 0.0, 0]
     shares = torch.tensor([args.context[1], args.context[0], 1.0])
     started = time.time() - state["seconds"]
     for ids, kinds, branch in batches(args, state, rng, rank, ranks):
@@ -170,7 +171,11 @@ def main():
         hidden = model.hidden(ids, positions, mask)[:, :-1].flatten(0, 1)[spots]
         losses = F.cross_entropy(model.lm_head(hidden), ids[:, 1:].flatten()[spots], reduction="none")
         answer = (kinds[:, 1:].flatten()[spots] == 2).float()
-        weight = answer + (1 - answer) * 0.5
+        # The first two tokens of a turn decide between answer, question, call and refusal.
+        opening = torch.zeros_like(kinds, dtype=torch.bool)
+        for back in (1, 2):
+            opening[:, back:] |= (kinds[:, back:] == 2) & (ids[:, :-back] == args.assistant)
+        weight = answer * (1 + 2 * opening[:, 1:].flatten()[spots]) + (1 - answer) * 0.3
         loss = (losses * weight).sum() / (answer.sum() + 64)
         loss.backward()
         rate = min(1.0, (state["step"] + 1) / 60, max(0.0, (end - time.time()) / max(1.0, end - decay_from)))
@@ -197,10 +202,12 @@ def main():
         log_tokens += used
         meter[0] += float((losses.detach() * answer).sum()); meter[1] += float(answer.sum())
         meter[2] += float((losses.detach() * (1 - answer)).sum()); meter[3] += float((1 - answer).sum())
+        first = opening[:, 1:].flatten()[spots].float()
+        meter[4] += float((losses.detach() * first).sum()); meter[5] += float(first.sum())
         if rank == 0 and state["step"] % 20 == 0:
-            print(json.dumps({"step": state["step"], "answer_loss": round(meter[0] / meter[1], 4), "context_loss": round(meter[2] / max(1, meter[3]), 4), "rate": round(rate, 3),
+            print(json.dumps({"step": state["step"], "answer_loss": round(meter[0] / meter[1], 4), "opening_loss": round(meter[4] / max(1, meter[5]), 4), "context_loss": round(meter[2] / max(1, meter[3]), 4), "rate": round(rate, 3),
                               "tok_s": round(log_tokens / (time.time() - log_time)), "tokens": state["tokens"], "s": round(state["seconds"]), "shard": os.path.basename(state["shard"])}), flush=True)
-            log_time, log_tokens, meter = time.time(), 0, [0.0, 0, 0.0, 0]
+            log_time, log_tokens, meter = time.time(), 0, [0.0, 0, 0.0, 0, 0.0, 0]
         done = over > 0 or state["step"] >= args.steps
         if done or time.time() - last_save > args.save_every:
             if rank == 0:
