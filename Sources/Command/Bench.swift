@@ -112,7 +112,7 @@ struct StepTimer {
         let blockTokens = model.info.blockTokens
         let blocks = (length + blockTokens - 1) / blockTokens
         try model.allocateCache(blocks: blocks)
-        let logits = buffer(rows: 1)
+        let logits = unsafe buffer(rows: 1)
         defer { unsafe logits.deallocate() }
         let rates = try (0..<(repetitions + 1)).map { _ in
             let time = try clock.measure {
@@ -136,7 +136,7 @@ struct StepTimer {
         let blockTokens = model.info.blockTokens
         let perSequence = (depth + tokens + blockTokens - 1) / blockTokens
         try model.allocateCache(blocks: perSequence * count)
-        let logits = buffer(rows: count)
+        let logits = unsafe buffer(rows: count)
         defer { unsafe logits.deallocate() }
         let rates = try (0..<(repetitions + 1)).map { _ in
             let time = try clock.measure {

@@ -86,7 +86,7 @@ struct Conversation {
     }
 
     mutating func add(_ role: String, _ content: String) {
-        messages.append(message(role, content))
+        messages.append(chatMessage(role, content))
     }
 
     /// Takes back everything from the last user message on.
@@ -96,9 +96,7 @@ struct Conversation {
     }
 
     static func role(_ message: JSONValue) -> String? {
-        guard case .object(let fields) = message, case .string(let role)? = fields["role"]
-        else { return nil }
-        return role
+        message["role"]?.stringValue
     }
 
     static let help = """
@@ -152,9 +150,7 @@ struct Conversation {
     private func history() -> String {
         if messages.isEmpty { return "the conversation is empty" }
         return messages.map { message in
-            guard case .object(let fields) = message, case .string(let text)? = fields["content"]
-            else { return "" }
-            return "\(Self.role(message) ?? "?"): \(text)"
+            "\(Self.role(message) ?? "?"): \(message["content"]?.stringValue ?? "")"
         }.joined(separator: "\n")
     }
 

@@ -23,7 +23,7 @@ enum DefaultModel {
                 try FileManager.default.createDirectory(
                     atPath: directory, withIntermediateDirectories: true)
                 for index in 0..<count {
-                    try place(unsafe autoglm_embedded_get(index), in: directory)
+                    try unsafe place(autoglm_embedded_get(index), in: directory)
                 }
                 return directory
             } catch {

@@ -139,7 +139,7 @@ func loadModel(
     try capacity?.apply(to: &options)
     if flags.isDefaultModel { options.name = DefaultModel.name }
     let bar = ProgressBar()
-    options.onProgress = { bar.update($0, $1, $2) }
+    options.onProgress = { bar.update("loading", $1, $2) }
     defer { bar.clear() }
     adjust(&options)
     return try LoadedModel.load(try flags.path(), options: options)

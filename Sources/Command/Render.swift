@@ -54,14 +54,19 @@ struct Render: ParsableCommand {
             renderer = PromptRenderer(
                 template: try ChatTemplate(source: source, name: template), variables: [:])
         } else {
-            renderer = try PromptRenderer(modelPath: try modelPath(model))
+            let path = try modelPath(model)
+            let text = try ModelText(path)
+            guard let template = text.template else {
+                throw LoadError.missingChatTemplate(model: path)
+            }
+            renderer = PromptRenderer(template: template, variables: text.specialVariables)
         }
         let date = now.flatMap(Self.date)
+            ?? TemplateDate(secondsSince1970: Int(Date().timeIntervalSince1970))
         if jsonl {
             try mapLines { row throws in
-                let variables = row.objectValue ?? [:]
-                let given = Dictionary(uniqueKeysWithValues: variables.map { ($0.key, $0.value) })
-                return ["text": .string(try renderer.render(given, now: date).text)]
+                let given = row.dictionary ?? [:]
+                return ["text": .string(try renderer.render(given, now: date))]
             }
             return
         }
@@ -74,11 +79,11 @@ struct Render: ParsableCommand {
             content = read
         }
         var messages: [JSONValue] = []
-        if let system { messages.append(message("system", system)) }
-        messages.append(message("user", content))
+        if let system { messages.append(chatMessage("system", system)) }
+        messages.append(chatMessage("user", content))
         let prompt = try renderer.render(
             ["messages": .array(messages), "add_generation_prompt": true], now: date)
-        print(prompt.text)
+        print(prompt)
     }
 
     static func date(_ text: String) -> TemplateDate? {
@@ -97,5 +102,16 @@ struct Render: ParsableCommand {
         return TemplateDate(
             year: numbers[0], month: numbers[1], day: numbers[2], hour: numbers[3],
             minute: numbers[4], second: numbers[5])
+    }
+}
+
+/// A template and the variables that its model gives it.
+struct PromptRenderer {
+    let template: ChatTemplate
+    let variables: [String: JSONValue]
+
+    /// - Parameter given: the request's variables; they win over the model's.
+    func render(_ given: [String: JSONValue], now: TemplateDate) throws -> String {
+        try template.render(variables.merging(given) { $1 }, now: now).text
     }
 }

@@ -40,8 +40,8 @@ struct Run: AsyncParsableCommand {
             ids = try loaded.encode(text, addSpecial: true)
         } else {
             var messages: [JSONValue] = []
-            if let system { messages.append(message("system", system)) }
-            messages.append(message("user", text))
+            if let system { messages.append(chatMessage("system", system)) }
+            messages.append(chatMessage("user", text))
             ids = try loaded.prompt(messages: messages)
         }
         let request = GenerationRequest(
@@ -52,8 +52,8 @@ struct Run: AsyncParsableCommand {
     }
 }
 
-func message(_ role: String, _ content: String) -> JSONValue {
-    .object(["role": .string(role), "content": .string(content)])
+func chatMessage(_ role: String, _ content: String) -> JSONValue {
+    ["role": .string(role), "content": .string(content)]
 }
 
 /// Streams an answer to standard output.

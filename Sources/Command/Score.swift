@@ -62,7 +62,7 @@ struct Score: ParsableCommand {
             output = handle
         }
         var scored = ScoredText(tokens: tokens)
-        try scored.run(loaded) { row in
+        try unsafe scored.run(loaded) { row in
             try output?.write(contentsOf: unsafe Data(buffer: row))
         }
         try output?.close()
@@ -99,7 +99,7 @@ func loadWeights(_ flags: ModelFlags, path: String) throws -> any CausalLM {
     var options = LoadOptions()
     options.weightFormat = flags.quantization
     options.cacheFormat = flags.computeOptions.cacheFormat
-    options.progress = { bar.update("loading", $0, $1) }
+    options.progress = { bar.update("loading", $0.bytesRead, $0.bytesTotal) }
     let backend = try CPUBackend(options: flags.computeOptions)
     return try ModelLoader.load(path, options: options, backend: backend)
 }
@@ -156,23 +156,23 @@ struct ScoredText {
 
     private mutating func note(_ row: UnsafeMutableBufferPointer<Float>, position: Int) {
         var best = 0
-        for index in unsafe row.indices where unsafe row[index] > row[best] { best = index }
+        for index in row.indices where unsafe row[index] > row[best] { best = index }
         argmax.append(Int32(best))
         guard position + 1 < tokens.count else { return }
         let maximum = unsafe Double(row[best])
         var sum = 0.0
-        for value in unsafe row { sum += exp(Double(value) - maximum) }
+        for unsafe value in unsafe row { sum += exp(Double(value) - maximum) }
         let next = unsafe Double(row[Int(tokens[position + 1])])
         logprobs.append(next - maximum - log(sum))
     }
 
     var json: String {
-        let value: JSONValue = .object([
+        let value: JSONValue = [
             "tokens": .array(tokens.map { .int(Int64($0)) }),
             "argmax": .array(argmax.map { .int(Int64($0)) }),
             "logprobs": .array(logprobs.map { .double($0) }),
             "mean_nll": .double(meanNLL),
-        ])
+        ]
         return value.serialized(JSONWriteOptions(ensureASCII: false))
     }
 

@@ -1,9 +1,10 @@
-import ArgumentParser
+public import ArgumentParser
 import AutoGLMEngine
+import AutoGLMModels
 import AutoGLMObservability
 import AutoGLMServer
 import Foundation
-import Logging
+public import Logging
 
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -43,7 +44,7 @@ struct Serve: AsyncParsableCommand {
     var drainTimeout: Int = 30
 
     @Option(help: "Log lines as json or human text. Default: human on a terminal.")
-    var logFormat: LineLogHandler.Style?
+    var logFormat: LineLogHandler.Format?
 
     @Option(help: "Log level: debug, info, warning or error.")
     var logLevel: Logger.Level = .info
@@ -58,7 +59,7 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         let format = logFormat ?? (Terminal.isErrorInteractive ? .human : .json)
         let logger = Logger(label: "autoglm") { LineLogHandler(
-                label: $0, style: format, level: logLevel, usesColor: Terminal.hasColor) }
+                label: $0, format: format, level: logLevel, usesColor: Terminal.hasColor) }
 
         var options = ServerOptions()
         options.host = host
@@ -73,8 +74,7 @@ struct Serve: AsyncParsableCommand {
         // Before minutes of loading, not after.
         try options.validate()
 
-        let metrics = ServerMetrics(
-            build: [("version", buildVersion)], startTime: Date().timeIntervalSince1970)
+        let metrics = ServerMetrics(version: buildVersion)
         let loaded = try loadModel(model, capacity) { engine in
             engine.queueRequests = queueLimit
             engine.queueTimeout = .seconds(queueTimeout)
@@ -107,5 +107,5 @@ struct Serve: AsyncParsableCommand {
     }
 }
 
-extension LineLogHandler.Style: ExpressibleByArgument {}
+extension LineLogHandler.Format: ExpressibleByArgument {}
 extension Logger.Level: @retroactive ExpressibleByArgument {}

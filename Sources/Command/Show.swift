@@ -32,9 +32,8 @@ struct Show: ParsableCommand {
         let inspection = try ModelInspection(path, options: options)
         let facts = facts(inspection)
         if json {
-            var members = JSONValue.object([:]).objectValue ?? [:]
-            for fact in facts { members[fact.key] = fact.value }
-            print(JSONValue.object(members).serialized(.init(ensureASCII: false, indent: 2)))
+            let value = JSONValue(members: facts.map { ($0.key, $0.value) })
+            print(value.serialized(JSONWriteOptions(ensureASCII: false, indent: 2)))
             return
         }
         let width = facts.map(\.label.count).max() ?? 0

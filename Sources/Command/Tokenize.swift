@@ -1,5 +1,5 @@
 import ArgumentParser
-import AutoGLMModels
+import AutoGLMEngine
 import AutoGLMText
 import Foundation
 
@@ -90,6 +90,13 @@ func modelPath(_ model: String?) throws -> String {
     return try DefaultModel.directory(environment: ProcessInfo.processInfo.environment)
 }
 
+func loadTokenizer(_ path: String) throws -> Tokenizer {
+    guard let tokenizer = try ModelText(path).tokenizer else {
+        throw LoadError.missingTokenizer(model: path)
+    }
+    return tokenizer
+}
+
 /// Calls `body` for each JSON object on standard input and prints what it returns; an error
 /// becomes a line `{"error": …}`, and the next line goes on.
 func mapLines(_ body: (JSONValue) throws -> [String: JSONValue]) throws {
@@ -103,11 +110,7 @@ func mapLines(_ body: (JSONValue) throws -> [String: JSONValue]) throws {
         } catch {
             result = ["error": .string(String(describing: error))]
         }
-        var fields = JSONValue.object([:])
-        if case .object(var members) = fields {
-            for (key, value) in result.sorted(by: { $0.key < $1.key }) { members[key] = value }
-            fields = .object(members)
-        }
-        print(fields.serialized(JSONWriteOptions(ensureASCII: false)))
+        let line = JSONValue(members: result.map { ($0.key, $0.value) })
+        print(line.serialized(JSONWriteOptions(ensureASCII: false)))
     }
 }

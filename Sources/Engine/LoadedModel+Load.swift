@@ -1,7 +1,6 @@
 import AutoGLMCompute
 import AutoGLMModels
-import AutoGLMText
-import enum AutoGLMText.JSONValue
+package import AutoGLMText
 import FoundationEssentials
 
 extension LoadedModel {
@@ -182,11 +181,13 @@ extension LoadedModel {
 }
 
 /// The tokenizer and chat template that belong to a model path; either may be absent.
-struct ModelText {
-    let tokenizer: Tokenizer?
-    let template: ChatTemplate?
+package struct ModelText: Sendable {
+    package let tokenizer: Tokenizer?
+    package let template: ChatTemplate?
 
-    init(_ path: String, templateOverride: String?) throws {
+    /// - Parameter templateOverride: a template's source to use instead of the model's own.
+    /// - Throws: `CheckpointError`, `TokenizerError`, `TemplateError` or ``LoadError``.
+    package init(_ path: String, templateOverride: String? = nil) throws {
         var source = templateOverride
         if let gguf = try ModelLoader.tokenizer(path) {
             tokenizer = gguf.tokens.isEmpty
@@ -202,6 +203,21 @@ struct ModelText {
             if source == nil { source = try Self.templateSource(directory) }
         }
         template = try source.map { try ChatTemplate(source: $0) }
+    }
+
+    /// The variables of a template that hold the texts of special tokens.
+    package var specialVariables: [String: JSONValue] {
+        guard let tokenizer else { return [:] }
+        let specials = [
+            ("bos_token", tokenizer.bosID), ("eos_token", tokenizer.eosID),
+            ("unk_token", tokenizer.unknownID), ("pad_token", tokenizer.padID),
+        ]
+        var variables: [String: JSONValue] = [:]
+        for (key, id) in specials {
+            guard let id else { continue }
+            variables[key] = .string(String(decoding: tokenizer.tokenBytes(id), as: UTF8.self))
+        }
+        return variables
     }
 
     private static func directory(of path: String) -> String {

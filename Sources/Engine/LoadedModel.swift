@@ -1,6 +1,5 @@
 package import AutoGLMModels
 package import AutoGLMText
-package import enum AutoGLMText.JSONValue
 import FoundationEssentials
 
 /// A model ready to serve: weights, tokenizer, chat template and the engine that runs it.
@@ -12,6 +11,7 @@ package final class LoadedModel: Sendable {
     /// nil for a model that can only be given token ids.
     package let tokenizer: Tokenizer?
     package let chatTemplate: ChatTemplate?
+    private let specialVariables: [String: JSONValue]
     /// How this model writes tool calls.
     package let toolCallFormat: ToolCallFormat
     /// Prompt and output tokens of one request at most.
@@ -43,6 +43,7 @@ package final class LoadedModel: Sendable {
         self.info = info
         self.engine = engine
         tokenizer = text.tokenizer
+        specialVariables = text.specialVariables
         chatTemplate = text.template
         toolCallFormat = ToolCallFormat.detect(
             template: text.template?.source ?? "",
@@ -87,16 +88,7 @@ package final class LoadedModel: Sendable {
         var all = variables
         all["messages"] = .array(messages)
         all["add_generation_prompt"] = .bool(addGenerationPrompt)
-        if let tokenizer {
-            let specials = [
-                ("bos_token", tokenizer.bosID), ("eos_token", tokenizer.eosID),
-                ("unk_token", tokenizer.unknownID), ("pad_token", tokenizer.padID),
-            ]
-            for (key, id) in specials {
-                guard let id else { continue }
-                all[key] = .string(String(decoding: tokenizer.tokenBytes(id), as: UTF8.self))
-            }
-        }
+        all.merge(specialVariables) { given, _ in given }
         let date = TemplateDate(secondsSince1970: now ?? Int(Date().timeIntervalSince1970))
         guard let tools, !tools.isEmpty else { return try chatTemplate.render(all, now: date) }
         all["tools"] = .array(tools)

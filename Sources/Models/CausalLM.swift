@@ -42,6 +42,11 @@ package struct ModelInfo: Sendable {
     package var parameterCount: Int
     /// Bytes of weights in memory, biases and norms aside.
     package var weightBytes: Int
+    /// Parameters that one token is multiplied with: experts not chosen and the input embedding
+    /// are left out.
+    package var parametersPerToken = 0
+    /// Bytes of weights that a step of one token reads.
+    package var weightBytesPerStep = 0
     package var blockTokens: Int
     package var cacheFormat: CacheFormat
     package var warnings: [String]

@@ -5,13 +5,13 @@ struct ConfigObject {
     let file: String
     /// Where this object lies in the file: `rope_parameters.`
     var prefix = ""
-    let members: [String: JSONValue]
+    let members: [String: ConfigValue]
 
     /// Reads a whole file.
     init(file: String) throws(CheckpointError) {
         let opened = try CheckpointFile(path: file)
         let bytes = try opened.bytes(at: 0, count: opened.byteCount, limit: 16 << 20)
-        let json: JSONValue
+        let json: ConfigValue
         do { json = try JSONScanner.parse(bytes) } catch {
             throw .malformed(file: file, offset: error.offset, field: "JSON", reason: error.reason)
         }
@@ -22,14 +22,14 @@ struct ConfigObject {
         self.members = members
     }
 
-    init(file: String, prefix: String, members: [String: JSONValue]) {
+    init(file: String, prefix: String, members: [String: ConfigValue]) {
         self.file = file
         self.prefix = prefix
         self.members = members
     }
 
     /// The first of `keys` that is there and not null.
-    private func first(_ keys: [String]) -> (key: String, value: JSONValue)? {
+    private func first(_ keys: [String]) -> (key: String, value: ConfigValue)? {
         for key in keys {
             if let value = members[key], value != .null { return (prefix + key, value) }
         }
@@ -112,7 +112,7 @@ struct ConfigObject {
         return tokens
     }
 
-    func refuse(_ key: String, _ value: JSONValue, _ reason: String) -> CheckpointError {
+    func refuse(_ key: String, _ value: ConfigValue, _ reason: String) -> CheckpointError {
         let text =
             switch value {
             case .null: "null"

@@ -1,12 +1,12 @@
 /// A JSON text read from a file of a checkpoint, as a tree.
-package enum JSONValue: Sendable, Equatable {
+package enum ConfigValue: Sendable, Equatable {
     case null
     case bool(Bool)
     case integer(Int)
     case number(Double)
     case string(String)
-    case array([JSONValue])
-    case object([String: JSONValue])
+    case array([ConfigValue])
+    case object([String: ConfigValue])
 }
 
 struct JSONFailure: Error {
@@ -32,7 +32,7 @@ struct JSONScanner {
     }
 
     /// Parses a whole text.
-    static func parse(_ bytes: [UInt8]) throws(JSONFailure) -> JSONValue {
+    static func parse(_ bytes: [UInt8]) throws(JSONFailure) -> ConfigValue {
         var scanner = JSONScanner(bytes, acceptsNonFinite: true)
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { scanner.position = 3 }
         let value = try scanner.value()
@@ -78,7 +78,7 @@ struct JSONScanner {
         guard position == bytes.count else { throw failure("text after the end of the JSON value") }
     }
 
-    mutating func value(depth: Int = 0) throws(JSONFailure) -> JSONValue {
+    mutating func value(depth: Int = 0) throws(JSONFailure) -> ConfigValue {
         guard depth < Self.depthLimit else {
             throw failure("nested deeper than \(Self.depthLimit)")
         }
@@ -88,7 +88,7 @@ struct JSONScanner {
             return try object(depth: depth)
         case UInt8(ascii: "["):
             position += 1
-            var values: [JSONValue] = []
+            var values: [ConfigValue] = []
             if take("]") { return .array(values) }
             repeat { values.append(try value(depth: depth + 1)) } while take(",")
             try expect("]")
@@ -104,8 +104,8 @@ struct JSONScanner {
         }
     }
 
-    private mutating func object(depth: Int) throws(JSONFailure) -> JSONValue {
-        var members: [String: JSONValue] = [:]
+    private mutating func object(depth: Int) throws(JSONFailure) -> ConfigValue {
+        var members: [String: ConfigValue] = [:]
         if take("}") { return .object(members) }
         repeat {
             guard peek() == UInt8(ascii: "\"") else { throw failure("a key expected") }
@@ -117,8 +117,8 @@ struct JSONScanner {
         return .object(members)
     }
 
-    private mutating func word(_ word: StaticString, _ value: JSONValue)
-        throws(JSONFailure) -> JSONValue
+    private mutating func word(_ word: StaticString, _ value: ConfigValue)
+        throws(JSONFailure) -> ConfigValue
     {
         for byte in word.description.utf8 {
             guard position < bytes.count, bytes[position] == byte else {
@@ -140,7 +140,7 @@ struct JSONScanner {
         return value
     }
 
-    private mutating func number() throws(JSONFailure) -> JSONValue {
+    private mutating func number() throws(JSONFailure) -> ConfigValue {
         let start = position
         if position < bytes.count, bytes[position] == UInt8(ascii: "-") {
             position += 1

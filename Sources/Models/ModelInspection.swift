@@ -27,8 +27,10 @@ package struct ModelInspection: Sendable {
                 ? options.weightFormat?.bytes(values: tensor.elementCount) ?? tensor.byteCount
                 : tensor.byteCount
         }
-        info = ModelInfo(
+        var info = ModelInfo(
             source.config, options, parameters: source.parameterCount, weightBytes: inMemory)
+        source.countStep(options, &info)
+        self.info = info
         storedBytes = stored
         storedTypes = types.map { (type: $0.key, bytes: $0.value) }
             .sorted { ($0.bytes, $1.type) > ($1.bytes, $0.type) }

@@ -13,9 +13,10 @@ package enum ModelLoader {
         let store = WeightStore(source.checkpoint, source.config, options, backend)
         let network = try source.architecture.network(source.config, Weights(store))
         try store.finish { source.architecture.ignores($0, source.config) }
-        let info = ModelInfo(
+        var info = ModelInfo(
             source.config, options, parameters: source.parameterCount,
             weightBytes: store.weightBytes)
+        source.countStep(options, &info)
         return LoadedModel(info, network, backend)
     }
 
@@ -113,6 +114,27 @@ struct ModelSource {
     var parameterCount: Int {
         checkpoint.tensors.reduce(0) { sum, entry in
             architecture.ignores(entry.key, config) ? sum : sum + parameters(entry.key, entry.value)
+        }
+    }
+
+    /// Counts what one decoded token multiplies with and reads: the whole model but the input
+    /// embedding (one row of it) and the experts that are not chosen.
+    func countStep(_ options: LoadOptions, _ info: inout ModelInfo) {
+        info.parametersPerToken = 0
+        info.weightBytesPerStep = 0
+        let hasHead = checkpoint.tensors["lm_head.weight"] != nil
+        for (name, tensor) in checkpoint.tensors where !architecture.ignores(name, config) {
+            if hasHead, name == "model.embed_tokens.weight" { continue }
+            var share = 1.0
+            if let experts = config.mixture, name.contains(".mlp.experts") {
+                share = Double(experts.expertsPerToken) / Double(experts.experts)
+            }
+            let bytes =
+                tensor.shape.count >= 2
+                ? options.weightFormat?.bytes(values: tensor.elementCount) ?? tensor.byteCount
+                : tensor.byteCount
+            info.parametersPerToken += Int(share * Double(parameters(name, tensor)))
+            info.weightBytesPerStep += Int(share * Double(bytes))
         }
     }
 

@@ -45,7 +45,7 @@ package enum Safetensors {
     {
         let file = try CheckpointFile(path: index)
         let bytes = try file.bytes(at: 0, count: file.byteCount, limit: headerLimit)
-        let json: JSONValue
+        let json: ConfigValue
         do { json = try JSONScanner.parse(bytes) } catch {
             throw .malformed(
                 file: index, offset: error.offset, field: "JSON", reason: error.reason)

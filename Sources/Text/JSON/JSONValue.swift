@@ -17,6 +17,17 @@ package enum JSONValue: Sendable, Hashable {
 }
 
 extension JSONValue {
+    /// An object with these members in this order.
+    package init(members: [(String, JSONValue)]) {
+        self = .object(OrderedDictionary(members, uniquingKeysWith: { $1 }))
+    }
+
+    /// The members of an object, unordered; nil for every other kind of value.
+    package var dictionary: [String: JSONValue]? {
+        guard case .object(let members) = self else { return nil }
+        return Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value) })
+    }
+
     /// The member `key` of an object; nil for a missing key and for every other kind of value.
     package subscript(key: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
