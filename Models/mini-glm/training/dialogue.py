@@ -122,7 +122,7 @@ class Conversation:
         rng, lang, split = self.rng, self.lang, self.split
         make = lambda f: L.fresh(rng, split, f)
         s = {"order_id": make(lambda: L.order_id(rng)), "tracking_number": make(lambda: L.tracking(rng)), "amount": rng.randint(5, 2000), "quantity": rng.randint(1, 20),
-             "phone": make(lambda: L.phone(rng, lang)), "city": L.pick(rng, L.CITIES_ZH if lang == "zh" else L.CITIES_EN, split)}
+             "phone": make(lambda: L.phone(rng, lang)), "city": L.city_name(rng, lang, split)}
         v = dict(s)
         if name in ("request_refund", "create_return"):
             v["reason"] = rng.choice(list(REASON_ZH))

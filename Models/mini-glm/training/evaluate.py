@@ -95,6 +95,7 @@ def main():
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--file")
     parser.add_argument("--report")
+    parser.add_argument("--lang", help="only this language")
     parser.add_argument("--show", type=int, default=30)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -103,10 +104,11 @@ def main():
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
     cases = [json.loads(line) for line in open(args.file)] if args.file else conversations(args.split, args.count)
+    cases = [c for c in cases if args.lang in (None, c["lang"])]
     jobs = [(c, t) for c in cases for t in c["turns"]]
     prompts = [tokenizer.apply_chat_template(c["messages"][: t["index"]], tools=c["tools"] or None, add_generation_prompt=True, tokenize=False) for c, t in jobs]
     texts = generate(model, tokenizer, prompts)
-    table, failures = {lang: collections.defaultdict(list) for lang in ("zh", "en")}, collections.defaultdict(list)
+    table, failures = {lang: collections.defaultdict(list) for lang in ([args.lang] if args.lang else ["zh", "en"])}, collections.defaultdict(list)
     for (c, t), (text, stop) in zip(jobs, texts):
         gold = c["messages"][t["index"]]["content"]
         v = judge(t, gold, text, c["tools"])

@@ -82,7 +82,14 @@ CODAS = ["", "", "", "n", "r", "l", "s", "m", "x", "nd", "rt"]
 HAN = bytes(b for hi in range(0xB0, 0xD7) for lo in range(0xA1, 0xFF) for b in (hi, lo)).decode("gb2312", "ignore")
 
 
+# Set by shards.py: pieces of the vocabulary. Words made of any pieces teach copying of any token;
+# words from the syllables above alone teach the syllables.
+PIECES = []
+
+
 def word(rng, low=2, high=3):
+    if PIECES and rng.random() < 0.5:
+        return "".join(rng.choice(PIECES) for _ in range(rng.randint(1, high)))[:14]
     return "".join(
         rng.choice(ONSETS) + rng.choice(VOWELS) + (rng.choice(CODAS) if i else "")
         for i in range(rng.randint(low, high))
@@ -145,8 +152,8 @@ def email(rng):
 
 
 def keyword(rng, lang, split):
-    """What a customer searches for; one in six is an invented word so that copying is learned."""
-    if rng.random() < 0.17:
+    """What a customer searches for; many are invented words so that copying is learned."""
+    if rng.random() < (0.4 if split == "train" else 0.17):
         return "".join(rng.choice(HAN) for _ in range(rng.randint(2, 4))) if lang == "zh" else fresh(rng, split, lambda: word(rng))
     noun = pick(rng, NOUN_ZH if lang == "zh" else NOUN_EN, split)
     if rng.random() < 0.45:
@@ -187,10 +194,13 @@ def utter(rng, lang, pattern, slots, split):
         if changed.lower() not in HELD:
             text = changed
     question = text.endswith(("吗", "?", "？", "呢"))
+    # Openers and tails are fillers, not phrasings: training sees all of them ("…, cheers" must not
+    # mean thanks only because the split hid it); validation and test draw from their own part.
+    filler = None if split == "train" else split
     if rng.random() < 0.55:
-        text = pick(rng, OPEN_ZH if lang == "zh" else OPEN_EN, split) + text
+        text = pick(rng, OPEN_ZH if lang == "zh" else OPEN_EN, filler) + text
     if rng.random() < 0.55 and not text.endswith(("?", "？", "！", "!")):
-        text += pick(rng, TAIL_ZH if lang == "zh" else TAIL_EN, split)
+        text += pick(rng, TAIL_ZH if lang == "zh" else TAIL_EN, filler)
     elif question and not text.endswith(("?", "？")) and rng.random() < 0.7:
         text += "？" if lang == "zh" else "?"
     parts = re.split(r"(\{\w+\})", text)
@@ -231,5 +241,7 @@ def noise(rng, lang, text):
     return text[:i] + text[i] * 2 + text[i + 1 :] if kind < 0.9 else text[:i] + text[i + 1 :]
 
 
-def rng_choice_city(rng, lang, split):
+def city_name(rng, lang, split):
+    if split == "train" and rng.random() < 0.4:
+        return "".join(rng.choice(HAN) for _ in range(rng.randint(2, 3))) if lang == "zh" else word(rng).capitalize()
     return pick(rng, CITIES_ZH if lang == "zh" else CITIES_EN, split)

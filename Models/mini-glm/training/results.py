@@ -1,7 +1,7 @@
 """What a tool returns, and how the assistant says it: result(conv, args) -> (json value, zh/en answer,
 facts that must appear, follow-ups). A follow-up is (phrases, answer, facts), answered from context."""
 
-from lexicon import amount, date, digits, product, tracking, fresh, rng_choice_city
+from lexicon import amount, date, digits, product, tracking, fresh, city_name
 
 STATUS = {
     "pending_payment": ("待付款", "waiting for payment"), "paid": ("已付款，等待发货", "paid and waiting to be shipped"),
@@ -66,7 +66,7 @@ def query_order(conv, args):
 
 def track_parcel(conv, args):
     rng, number = conv.rng, args["tracking_number"]
-    status, carrier, city = rng.choice(list(TRACK)), args.get("carrier") or rng.choice(list(CARRIERS)), rng_choice_city(rng, conv.lang, conv.split)
+    status, carrier, city = rng.choice(list(TRACK)), args.get("carrier") or rng.choice(list(CARRIERS)), city_name(rng, conv.lang, conv.split)
     result = {"tracking_number": number, "carrier": carrier, "status": status, "location": city}
     name, company = word_of(conv, TRACK, status), word_of(conv, CARRIERS, carrier)
     text = say(conv, f"包裹 {number}（{company}）{name}，当前位置：{city}", f"Parcel {number} ({company}) is {name}, currently in {city}")

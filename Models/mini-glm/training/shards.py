@@ -12,6 +12,7 @@ import sys
 import numpy as np
 from tokenizers import Tokenizer
 
+import lexicon
 from dialogue import Conversation
 from render import sections
 
@@ -62,6 +63,7 @@ def row(tokenizer, rng, lang):
 
 def main(tokenizer_dir, out, first, last):
     tokenizer = Tokenizer.from_file(f"{tokenizer_dir}/tokenizer.json")
+    lexicon.PIECES[:] = sorted(p for p in (t.removeprefix("Ġ").lower() for t in tokenizer.get_vocab()) if p.isascii() and p.isalpha())
     for number in range(first, last):
         rng = random.Random(1_000_003 * number + 17)
         arrays = {}

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 from model import MiniConfig, MiniGLM
 
@@ -112,6 +113,7 @@ def main():
     parser.add_argument("--save-every", type=float, default=240)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--init", help="start from the weights of an exported model folder")
     parser.add_argument("--assistant", type=int, default=6008, help="id of <|assistant|>")
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=1)
@@ -135,6 +137,8 @@ def main():
     adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-10, weight_decay=0.0, fused=True)
     base = [g["lr"] for g in adam.param_groups]
     state = {"step": 0, "tokens": 0, "shard": "", "seconds": 0.0}
+    if args.init:
+        model.load_state_dict({k: v.float() for k, v in load_file(f"{args.init}/model.safetensors").items()})
     if args.resume and os.path.exists(f"{args.out}/state.pt"):
         saved = torch.load(f"{args.out}/state.pt", weights_only=False)
         model.load_state_dict(saved["model"])
