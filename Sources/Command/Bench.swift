@@ -69,7 +69,8 @@ struct Bench: ParsableCommand {
 
     /// What most of the weights are multiplied as.
     private func arithmetic(_ path: String) throws -> BenchLimits.Arithmetic {
-        let floats: BenchLimits.Arithmetic = model.compute == .bf16 ? .bf16 : .f32
+        let precision = try model.computeOptions(path).precision
+        let floats: BenchLimits.Arithmetic = precision == .bf16 ? .bf16 : .f32
         switch model.quantization {
         case .int8, .int4: return .int8
         case .f32, .f16: return .f32

@@ -2,6 +2,7 @@ import ArgumentParser
 import AutoGLMCompute
 import AutoGLMDecoding
 import AutoGLMEngine
+import AutoGLMModels
 import Foundation
 
 /// Which model, and how it computes. Shared by every command that loads weights.
@@ -12,8 +13,9 @@ struct ModelFlags: ParsableArguments {
             "Model directory, .gguf file or .safetensors file.", valueName: "path"))
     var model: String?
 
-    @Option(help: "Arithmetic of unquantised weights: f32 or bf16.")
-    var compute: ComputePrecision = .bf16
+    @Option(
+        help: "Arithmetic of unquantised weights: f32 or bf16. Default: f32 for weights in f32.")
+    var compute: ComputePrecision?
 
     @Option(
         help: ArgumentHelp(
@@ -44,10 +46,16 @@ struct ModelFlags: ParsableArguments {
         }
     }
 
-    var computeOptions: ComputeOptions {
+    /// - Parameter path: of the model, whose stored form decides where no flag does: whoever
+    ///   keeps weights in f32 wants what they say.
+    func computeOptions(_ path: String) throws -> ComputeOptions {
         var options = ComputeOptions()
-        options.precision = compute
-        options.cacheFormat = kvCacheFormat ?? (compute == .f32 ? .f32 : .bf16)
+        if let compute {
+            options.precision = compute
+        } else if quantization == nil, try ModelInspection(path).storedTypes.first?.type == "f32" {
+            options.precision = .f32
+        }
+        options.cacheFormat = kvCacheFormat ?? (options.precision == .f32 ? .f32 : .bf16)
         options.activationScaling = activationScaling
         options.threads = threads
         options.instructionSet = cpuIsa
@@ -134,7 +142,8 @@ func loadModel(
     adjust: (inout EngineOptions) -> Void = { _ in }
 ) throws -> LoadedModel {
     var options = EngineOptions()
-    options.compute = flags.computeOptions
+    let path = try flags.path()
+    options.compute = try flags.computeOptions(path)
     options.weightFormat = flags.quantization
     try capacity?.apply(to: &options)
     if flags.isDefaultModel { options.name = DefaultModel.name }
@@ -142,7 +151,7 @@ func loadModel(
     options.onProgress = { bar.update("loading", $1, $2) }
     defer { bar.clear() }
     adjust(&options)
-    return try LoadedModel.load(try flags.path(), options: options)
+    return try LoadedModel.load(path, options: options)
 }
 
 /// How tokens are picked, for the commands that generate.

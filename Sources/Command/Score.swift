@@ -98,9 +98,10 @@ func loadWeights(_ flags: ModelFlags, path: String) throws -> any CausalLM {
     defer { bar.clear() }
     var options = LoadOptions()
     options.weightFormat = flags.quantization
-    options.cacheFormat = flags.computeOptions.cacheFormat
+    let compute = try flags.computeOptions(path)
+    options.cacheFormat = compute.cacheFormat
     options.progress = { bar.update("loading", $0.bytesRead, $0.bytesTotal) }
-    let backend = try CPUBackend(options: flags.computeOptions)
+    let backend = try CPUBackend(options: compute)
     return try ModelLoader.load(path, options: options, backend: backend)
 }
 

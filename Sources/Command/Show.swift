@@ -28,7 +28,7 @@ struct Show: ParsableCommand {
         let path = try model.path()
         var options = LoadOptions()
         options.weightFormat = model.quantization
-        options.cacheFormat = model.computeOptions.cacheFormat
+        options.cacheFormat = try model.computeOptions(path).cacheFormat
         let inspection = try ModelInspection(path, options: options)
         let facts = facts(inspection)
         if json {
