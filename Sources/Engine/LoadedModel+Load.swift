@@ -189,17 +189,18 @@ package struct ModelText: Sendable {
     /// - Throws: `CheckpointError`, `TokenizerError`, `TemplateError` or ``LoadError``.
     package init(_ path: String, templateOverride: String? = nil) throws {
         var source = templateOverride
-        if let gguf = try ModelLoader.tokenizer(path) {
+        let directory = Self.directory(of: path)
+        // Files beside the weights come first: they are what the model's makers published.
+        let names = ["tokenizer.json", "tokenizer.model", "vocab.json"]
+        if names.contains(where: { FileManager.default.fileExists(atPath: directory + "/" + $0) }) {
+            tokenizer = try Tokenizer.load(directory: directory)
+            if source == nil { source = try Self.templateSource(directory) }
+        } else if let gguf = try ModelLoader.tokenizer(path) {
             tokenizer = gguf.tokens.isEmpty
                 ? nil : try Tokenizer(gguf: GGUFVocabulary(gguf), file: path)
             source = source ?? gguf.chatTemplate
         } else {
-            let directory = Self.directory(of: path)
-            let names = ["tokenizer.json", "tokenizer.model", "vocab.json"]
-            let hasTokenizer = names.contains {
-                FileManager.default.fileExists(atPath: directory + "/" + $0)
-            }
-            tokenizer = hasTokenizer ? try Tokenizer.load(directory: directory) : nil
+            tokenizer = nil
             if source == nil { source = try Self.templateSource(directory) }
         }
         template = try source.map { try ChatTemplate(source: $0) }
