@@ -111,6 +111,7 @@ func mapLines(_ body: (JSONValue) throws -> [String: JSONValue]) throws {
             result = ["error": .string(String(describing: error))]
         }
         let line = JSONValue(members: result.map { ($0.key, $0.value) })
-        print(line.serialized(JSONWriteOptions(ensureASCII: false)))
+        // ASCII, so that readers which also split lines at U+2028 and the like see one line.
+        print(line.serialized())
     }
 }
