@@ -1,5 +1,6 @@
 import ArgumentParser
 import AutoGLMCompute
+import AutoGLMEngine
 import AutoGLMText
 import Foundation
 
@@ -37,7 +38,7 @@ struct Doctor: ParsableCommand {
             ("cores", "\(features.cores) usable, \(backend.threads) threads computing"),
             (
                 "memory",
-                "\(formatBytes(Int(memory))), \(formatBytes(availableMemory() ?? 0)) available"
+                "\(formatBytes(Int(memory))), \(formatBytes(LoadedModel.availableMemory())) available"
             ),
         ]
         for entry in probe.bandwidth {
@@ -78,7 +79,7 @@ struct Doctor: ParsableCommand {
             "kernels": .string(backend.instructionSet.rawValue),
             "cores": .int(Int64(features.cores)), "threads": .int(Int64(backend.threads)),
             "memory_bytes": .int(Int64(ProcessInfo.processInfo.physicalMemory)),
-            "memory_available_bytes": .int(Int64(availableMemory() ?? 0)),
+            "memory_available_bytes": .int(Int64(LoadedModel.availableMemory())),
             "memory_bandwidth": .array(bandwidth),
             "f32_operations_per_second": .double(probe.f32PerSecond),
             "bf16_operations_per_second": .double(probe.bf16PerSecond),

@@ -1,5 +1,6 @@
 import ArgumentParser
 import AutoGLMCompute
+import AutoGLMEngine
 import AutoGLMModels
 import AutoGLMText
 import Foundation
@@ -94,29 +95,17 @@ struct Show: ParsableCommand {
         if let memory = inspection.memory(context: tokens, concurrency: concurrency) {
             let label = "memory for \(concurrency) × \(tokens) tokens"
             facts.append(.bytes("memory_bytes", label, memory))
-            if let available = availableMemory() {
-                facts.append(.bytes("memory_available_bytes", "memory available", available))
-                if memory > available {
-                    facts.append(
-                        Fact(
-                            "fits", "fits", false,
-                            "no: use --quantization, a shorter --context or fewer conversations"))
-                } else {
-                    facts.append(Fact("fits", "fits", true, "yes"))
-                }
+            let available = LoadedModel.availableMemory()
+            facts.append(.bytes("memory_available_bytes", "memory available", available))
+            if memory > available {
+                facts.append(
+                    Fact(
+                        "fits", "fits", false,
+                        "no: use --quantization, a shorter --context or fewer conversations"))
+            } else {
+                facts.append(Fact("fits", "fits", true, "yes"))
             }
         }
         return facts
     }
-}
-
-/// What the kernel says can be taken without swapping.
-func availableMemory() -> Int? {
-    guard let text = try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8) else {
-        return nil
-    }
-    for line in text.split(separator: "\n") where line.hasPrefix("MemAvailable:") {
-        return line.split(separator: " ").compactMap { Int($0) }.first.map { $0 * 1024 }
-    }
-    return nil
 }

@@ -91,7 +91,7 @@ extension LoadedModel {
     }
 
     /// Bytes that can be taken without swapping, cgroup limits included.
-    static func availableMemory() -> Int {
+    package static func availableMemory() -> Int {
         var available = 4 << 30
         if let meminfo = readText("/proc/meminfo"),
             let line = meminfo.split(separator: "\n").first(where: {
