@@ -2,7 +2,7 @@
 FLAGS ?= -c release -Xswiftc -enable-testing
 BUILD := .build/release
 
-.PHONY: serve test build toolchain bench clean
+.PHONY: serve test build toolchain bench bench-peers clean
 
 serve: build ## Set up, build and serve the embedded default model on 127.0.0.1:8000
 	$(BUILD)/autoglm serve $(ARGS)
@@ -19,6 +19,16 @@ toolchain:
 	@command -v swift >/dev/null 2>&1 || { \
 	  echo "Swift 6.2 or newer is needed and 'swift' is not on the PATH." >&2; \
 	  echo "Install it from https://www.swift.org/install/linux and try again." >&2; exit 1; }
+
+bench: build ## Compare with other engines; ARGS go to Benchmarks/compare.py
+	python3 Benchmarks/compare.py $(or $(ARGS),--minutes 15)
+
+PEERS := .build/benchmarks/peers
+bench-peers: ## Install the other engines (Benchmarks/README.md)
+	python3 -m venv $(PEERS)
+	CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" \
+	  $(PEERS)/bin/pip install -r Benchmarks/requirements.txt
+	$(PEERS)/bin/pip uninstall -y torchvision
 
 clean:
 	rm -rf .build
