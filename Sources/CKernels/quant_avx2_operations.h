@@ -20,6 +20,8 @@
 #define v_shift_left32(v, n) _mm256_slli_epi32(v, n)
 #define v_float _mm256_cvtepi32_ps
 #define v_mul _mm256_mul_ps
+#define v_least _mm256_min_ps
+#define v_most _mm256_max_ps
 #define v_fma _mm256_fmadd_ps
 #define v_fnma _mm256_fnmadd_ps
 #define v_f32 _mm256_loadu_ps

@@ -34,6 +34,8 @@ typedef __m512 VF_avx512;
 #define v_shift_left32(v, n) _mm512_slli_epi32(v, n)
 #define v_float _mm512_cvtepi32_ps
 #define v_mul _mm512_mul_ps
+#define v_least _mm512_min_ps
+#define v_most _mm512_max_ps
 #define v_fma _mm512_fmadd_ps
 #define v_fnma _mm512_fnmadd_ps
 #define v_f32 _mm512_loadu_ps

@@ -122,12 +122,24 @@ enum { K_QUANT_ROWS_MAX = 12 };
 typedef struct {
   int rows;  // of the largest tile
   k_quant_tile_function tiles[K_FORM_COUNT][K_QUANT_ROWS_MAX + 1];
-  // Normalises and quantises x into row `row` of a block.
+  // Normalises and quantises x into row `row` of a block; `fixed`: k_matrix.input_scales.
   void (*quantize_row)(k_quant_record *to, int row, int form, const float *x, int inputs,
-                       const float *norm, float epsilon, k_scaling scaling);
+                       const float *norm, float epsilon, k_scaling scaling, const float *fixed);
 } k_quant_kernels;
 
 extern const k_quant_kernels k_quant_scalar, k_quant_avx2, k_quant_avx_vnni, k_quant_avx512;
 extern const k_cache_ops k_quant_cache_scalar, k_quant_cache_avx2, k_quant_cache_avx_vnni,
   k_quant_cache_avx512;
 extern const int8_t k_quant_table[16];
+
+// Weight-only products (quant_float.c): the rows stay f32, the weights become f32 on the way.
+// Forms whose panels have neither heads nor further bits above the low ones.
+K_INLINE bool form_plain(const int f) {
+  return form_high(f) == 0 && form_head_bytes(f) == 0 && form_low(f) >= 4 && !form_table(f);
+}
+size_t k_float_prepared_bytes(int inputs, int rows);
+#define K_FLOAT_SET(isa)                                                                       \
+  void k_float_prepare_##isa(const k_matrix *w, const k_rows *x, int r0, int r1, void *to);    \
+  void k_float_multiply_##isa(const k_matrix *w, const void *prepared, int rows, int r0, int r1, \
+                              int p0, int p1, float *c, size_t ldc);
+K_FLOAT_SET(scalar) K_FLOAT_SET(avx2) K_FLOAT_SET(avx512)

@@ -27,7 +27,7 @@ static void prepare(const k_quant_kernels *k, const k_matrix *w, const k_rows *x
   for (int r = r0; r < r1; r++)
     k->quantize_row(block_of(prepared, w->inputs, r), r % K_ROWS_BLOCK,
                     (int)(w->format - K_FORMAT_QUANT), x->x + (size_t)r * x->stride, w->inputs,
-                    x->norm, x->epsilon, scaling);
+                    x->norm, x->epsilon, scaling, w->input_scales);
 }
 
 // Rows r.. that the next tile takes: from a block's start as many as are balanced, in whole blocks
@@ -116,6 +116,34 @@ static const k_cache_ops *const caches[K_QUANT_SETS] = {
 static const k_format_ops formats[1][K_FORM_COUNT] = {TABLE(scalar)};
 static const k_cache_ops *const caches[1] = {&k_quant_cache_scalar};
 #endif
+
+// The same forms with f32 activations.
+#define FLOAT_ROW(F, isa)                                                                    \
+  {panel_bytes_##F, pack_##F, unpack_##F, k_float_prepared_bytes, k_float_prepare_##isa,     \
+   k_float_multiply_##isa},
+#define FLOAT_TABLE(isa)                                                                     \
+  {FLOAT_ROW(0, isa) FLOAT_ROW(1, isa) FLOAT_ROW(2, isa) FLOAT_ROW(3, isa) FLOAT_ROW(4, isa) \
+   FLOAT_ROW(5, isa) FLOAT_ROW(6, isa) FLOAT_ROW(7, isa) FLOAT_ROW(8, isa) FLOAT_ROW(9, isa) \
+   FLOAT_ROW(10, isa) FLOAT_ROW(11, isa) FLOAT_ROW(12, isa) FLOAT_ROW(13, isa)               \
+   FLOAT_ROW(14, isa) FLOAT_ROW(15, isa)}
+#if defined(__x86_64__)
+static const k_format_ops float_formats[][K_FORM_COUNT] = {
+  FLOAT_TABLE(scalar), FLOAT_TABLE(avx2), FLOAT_TABLE(avx512)};
+#else
+static const k_format_ops float_formats[][K_FORM_COUNT] = {FLOAT_TABLE(scalar)};
+#endif
+
+const k_format_ops *k_quant_weight_only_ops(k_isa isa, uint32_t format) {
+  if (format < K_FORMAT_QUANT || format >= K_FORMAT_QUANT + K_FORM_COUNT) return 0;
+  const int form = (int)(format - K_FORMAT_QUANT);
+  if (!form_plain(form)) return 0;
+#if defined(__x86_64__)
+  return &float_formats[isa >= K_ISA_AVX512 ? 2 : isa >= K_ISA_AVX2 ? 1 : 0][form];
+#else
+  (void)isa;
+  return &float_formats[0][form];
+#endif
+}
 
 static k_quant_set set_for(k_isa isa) {
   if (isa >= K_ISA_AVX512_VNNI) return K_QUANT_AVX512;

@@ -64,8 +64,15 @@ K_INLINE float T(scale_of)(int32_t m, int32_t row, k_scaling scaling, float *inv
   return scale;
 }
 
+// A scale measured beforehand. What is not a number must not hide in a clipped integer.
+K_INLINE float T(fixed_scale)(int32_t m, float scale, float *inverse) {
+  *inverse = m >= 0x7f800000 ? 0 : 1.f / scale;
+  return m >= 0x7f800000 ? T(from_bits)(0x7fc00000) : scale;
+}
+
 static void T(quantize_row)(k_quant_record *to, int r, int form, const float *x, int inputs,
-                            const float *norm, float epsilon, k_scaling scaling) {
+                            const float *norm, float epsilon, k_scaling scaling,
+                            const float *fixed) {
   const int whole = inputs / 32, groups = (inputs + 31) / 32;
   const VF inverse = v_set(norm ? T(inverse_rms)(x, inputs, epsilon) : 1.f);
   float tail[32], tail_norm[32];
@@ -90,13 +97,17 @@ static void T(quantize_row)(k_quant_record *to, int r, int form, const float *x,
     const T(values) y = T(take)(g < whole ? x + g * 32 : tail,
                                 !norm ? 0 : g < whole ? norm + g * 32 : tail_norm, inverse);
     float up;
-    const float scale =
-      T(scale_of)(v_reduce_max(T(magnitudes)(&y, v_zero())), row, scaling, &up);
+    const int32_t m = v_reduce_max(T(magnitudes)(&y, v_zero()));
+    const float scale = fixed ? T(fixed_scale)(m, fixed[g], &up)
+                              : T(scale_of)(m, row, scaling, &up);
     int32_t sum[2];
     UNROLL for (int half = 0; half < 2; half++) {
       VI i[T(PER16)];
-      UNROLL for (int j = 0; j < T(PER16); j++)
-        i[j] = v_round(v_mul(y.v[half * T(PER16) + j], v_set(up)));
+      UNROLL for (int j = 0; j < T(PER16); j++) {
+        VF v = v_mul(y.v[half * T(PER16) + j], v_set(up));
+        if (fixed) v = v_most(v_least(v, v_set(127.f)), v_set(-127.f));
+        i[j] = v_round(v);
+      }
       sum[half] = v_store16(to->q[r] + half * 16, i);
     }
     if (!halves) sum[0] += sum[1];

@@ -88,12 +88,19 @@ static float scale_of(int32_t m, int32_t row, k_scaling scaling, float *up) {
   return scale;
 }
 
+// A scale measured beforehand. What is not a number must not hide in a clipped integer.
+static float fixed_scale(int32_t m, float scale, float *up) {
+  *up = m >= 0x7f800000 ? 0 : 1.f / scale;
+  return m >= 0x7f800000 ? NAN : scale;
+}
+
 static float value_at(const float *x, int k, int inputs, const float *norm, float inverse) {
   return k >= inputs ? 0 : norm ? x[k] * inverse * norm[k] : x[k];
 }
 
 static void quantize_row_scalar(k_quant_record *to, int r, int form, const float *x, int inputs,
-                                const float *norm, float epsilon, k_scaling scaling) {
+                                const float *norm, float epsilon, k_scaling scaling,
+                                const float *fixed) {
   const float inverse = norm ? inverse_rms(x, inputs, epsilon) : 1.f;
   int32_t row = 0;
   for (int k = 0; k < inputs; k++) {
@@ -108,9 +115,10 @@ static void quantize_row_scalar(k_quant_record *to, int r, int form, const float
       y[i] = value_at(x, g * 32 + i, inputs, norm, inverse);
       m = bits_of(y[i]) > m ? bits_of(y[i]) : m;
     }
-    const float scale = scale_of(m, row, scaling, &up);
+    const float scale = fixed ? fixed_scale(m, fixed[g], &up) : scale_of(m, row, scaling, &up);
     for (int i = 0; i < 32; i++) {
-      const float v = y[i] * up;
+      float v = y[i] * up;
+      if (fixed) v = v > 127.f ? 127.f : v < -127.f ? -127.f : v;
       to->q[r][i] = (int8_t)(v >= -127.5f && v <= 127.5f ? lrintf(v) : -128);
       sum[i / 16] += to->q[r][i];
     }

@@ -18,7 +18,7 @@ struct AutoGLMCommand: AsyncParsableCommand {
         version: buildVersion,
         subcommands: [
             Serve.self, Run.self, Chat.self, Score.self, Tokenize.self, Render.self, Show.self,
-            Bench.self, Doctor.self,
+            Quantize.self, Bench.self, Doctor.self,
         ])
 
     static func main() async {

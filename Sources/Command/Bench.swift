@@ -72,12 +72,16 @@ struct Bench: ParsableCommand {
         let precision = try model.computeOptions(path).precision
         let floats: BenchLimits.Arithmetic = precision == .bf16 ? .bf16 : .f32
         switch model.quantization {
-        case .int8, .int4: return .int8
+        case .integers(let scheme): return scheme.activations == .float ? .f32 : .int8
         case .f32, .f16: return .f32
         case .bf16: return floats
         case nil: break
         }
-        switch try ModelInspection(path).storedTypes.first?.type {
+        let inspection = try ModelInspection(path)
+        if let scheme = inspection.scheme {
+            return scheme.activations == .float ? .f32 : .int8
+        }
+        switch inspection.storedTypes.first?.type {
         case "bf16": return floats
         case "f32", "f16", nil: return .f32
         default: return .int8

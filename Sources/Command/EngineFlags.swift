@@ -19,8 +19,10 @@ struct ModelFlags: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Keep weights as int8 or int4 (groups of 32), bf16, f16 or f32 instead of as stored.",
-            valueName: "format"))
+            "Keep weights as bf16, f16 or f32, or quantise them on load: int8, int4, with "
+                + "-asym; -channel, -g64 or -g128; -weights (activations stay floats).",
+            valueName: "format"),
+        transform: weightFormat)
     var quantization: WeightFormat?
 
     @Option(help: "KV cache: f32, bf16 or int8. Default: as --compute.")
@@ -52,7 +54,7 @@ struct ModelFlags: ParsableArguments {
         var options = ComputeOptions()
         if let compute {
             options.precision = compute
-        } else if quantization == nil, try ModelInspection(path).storedTypes.first?.type == "f32" {
+        } else if quantization == nil, try isKeptInF32(path) {
             options.precision = .f32
         }
         options.cacheFormat = kvCacheFormat ?? (options.precision == .f32 ? .f32 : .bf16)
@@ -71,8 +73,29 @@ struct ModelFlags: ParsableArguments {
     var isDefaultModel: Bool { model == nil }
 }
 
+/// Whether most of a model's weights are f32 in its files.
+func isKeptInF32(_ path: String) throws -> Bool {
+    let inspection = try ModelInspection(path)
+    return inspection.scheme == nil && inspection.storedTypes.first?.type == "f32"
+}
+
 extension ComputePrecision: ExpressibleByArgument {}
-extension WeightFormat: ExpressibleByArgument {}
+
+/// - Throws: what formats there are.
+private func weightFormat(_ text: String) throws -> WeightFormat {
+    guard let format = WeightFormat(rawValue: text) else {
+        throw ValidationError(
+            "--quantization is \(text); expected bf16, f16, f32, or "
+                + QuantizationScheme.grammar)
+    }
+    if let scheme = format.scheme, scheme.activations == .fixed {
+        throw ValidationError(
+            "--quantization \(text): fixed scales are measured on a text; write a quantised "
+                + "model with `autoglm quantize --scheme \(text) --calibration FILE`")
+    }
+    return format
+}
+
 extension CacheFormat: ExpressibleByArgument {}
 extension ActivationScaling: ExpressibleByArgument {}
 

@@ -88,6 +88,7 @@ struct Show: ParsableCommand {
                 .array(info.stopTokens.map { .int(Int64($0)) })),
             Fact("files", "files", .int(Int64(inspection.files.count))),
             .bytes("stored_bytes", "on disk", inspection.storedBytes),
+            Fact("quantization", "quantised as", .string(inspection.quantization ?? "not")),
             Fact("stored_types", "stored as", .string(types)),
             .bytes("weight_bytes", "weights in memory", info.weightBytes),
             .bytes("kv_bytes_per_token", "KV per token", info.bytesPerToken),

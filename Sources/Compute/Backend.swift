@@ -36,6 +36,9 @@ package protocol Backend: AnyObject {
         throws(BackendError) -> Matrix
     func gatedMatrix(gate: MatrixSource, up: MatrixSource, format: WeightFormat?)
         throws(BackendError) -> GatedMatrix
+    /// Takes over weights that a file holds in panels.
+    func matrix(packed: PackedMatrix, bias: [Float]?) throws(BackendError) -> Matrix
+    func gatedMatrix(packed: PackedMatrix) throws(BackendError) -> GatedMatrix
     func embedding(_ source: MatrixSource) throws(BackendError) -> Embedding
     /// An embedding that looks its rows up in the output projection (tied weights).
     func embedding(tiedTo head: Matrix) throws(BackendError) -> Embedding
@@ -85,6 +88,18 @@ package protocol Backend: AnyObject {
     func bytes(of matrix: Matrix) -> Int
     /// Copies whole KV blocks (all layers) inside the cache.
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)], _ cache: Cache) throws(BackendError)
+}
+
+/// Panels are the CPU's own; other devices may do without them.
+extension Backend {
+    package func matrix(packed: PackedMatrix, bias: [Float]?) throws(BackendError) -> Matrix {
+        throw .unsupported(
+            what: "a file of panels on this device", remedy: "Load the model it was made from.")
+    }
+    package func gatedMatrix(packed: PackedMatrix) throws(BackendError) -> GatedMatrix {
+        throw .unsupported(
+            what: "a file of panels on this device", remedy: "Load the model it was made from.")
+    }
 }
 
 /// A position in step memory; see ``Backend/mark()``.

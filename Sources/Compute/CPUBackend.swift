@@ -64,6 +64,18 @@ package final class CPUBackend: Backend {
         try loader.gatedMatrix(gate: gate, up: up, format: format)
     }
 
+    package func matrix(packed: PackedMatrix, bias: [Float]?) throws(BackendError) -> CPUMatrix {
+        CPUMatrix(
+            parts: [try loader.panels(packed, bias: bias)], outputs: packed.outputs,
+            inputs: packed.inputs)
+    }
+
+    package func gatedMatrix(packed: PackedMatrix) throws(BackendError) -> CPUGatedMatrix {
+        CPUGatedMatrix(
+            .interleaved(try loader.panels(packed, bias: nil)), features: packed.outputs,
+            inputs: packed.inputs)
+    }
+
     package func embedding(_ source: MatrixSource) throws(BackendError) -> CPUEmbedding {
         try loader.embedding(source)
     }

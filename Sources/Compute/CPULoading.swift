@@ -65,7 +65,7 @@ struct WeightLoader {
             let panels = try WeightPanels(
                 format: layout, outputs: run.rows, inputs: source.columns, gated: false,
                 firstOutput: first, bias: bias.map { $0[first..<first + run.rows] })
-            try pack(run, into: panels, first: 0, step: 1)
+            try pack(run, layout.rounding, into: panels, first: 0, step: 1)
             parts.append(panels)
             first += run.rows
         }
@@ -94,8 +94,8 @@ struct WeightLoader {
         let panels = try WeightPanels(
             format: layout, outputs: gate.rows, inputs: gate.columns, gated: true, firstOutput: 0,
             bias: nil)
-        try pack(gateRuns[0], into: panels, first: 0, step: 2)
-        try pack(upRuns[0], into: panels, first: 1, step: 2)
+        try pack(gateRuns[0], layout.rounding, into: panels, first: 0, step: 2)
+        try pack(upRuns[0], layout.rounding, into: panels, first: 1, step: 2)
         return CPUGatedMatrix(.interleaved(panels), features: gate.rows, inputs: gate.columns)
     }
 
@@ -122,9 +122,10 @@ struct WeightLoader {
     }
 
     /// Packs every 32 rows of `run` into panels `first`, `first + step`, ….
-    private func pack(_ run: Run, into panels: WeightPanels, first: Int, step: Int)
-        throws(BackendError)
-    {
+    private func pack(
+        _ run: Run, _ rounding: QuantizationScheme?, into panels: WeightPanels, first: Int,
+        step: Int
+    ) throws(BackendError) {
         let inputs = Int(unsafe panels.descriptor.pointee.inputs)
         let width = Int(K_PANEL)
         guard let rowBytes = run.type.rowBytes(columns: inputs) else { return }
@@ -146,9 +147,16 @@ struct WeightLoader {
                         ? UnsafePointer(
                             (base + row * rowBytes).assumingMemoryBound(to: UInt8.self)) : nil
                 }
-                unsafe panels.operations.pointee.pack(
-                    panels.panel(first + panel * step), Int32(inputs), run.type.kernels,
-                    pointers.baseAddress, (base + stored).assumingMemoryBound(to: Float.self))
+                let floats = unsafe (base + stored).assumingMemoryBound(to: Float.self)
+                let target = unsafe panels.panel(first + panel * step)
+                if let rounding {
+                    unsafe k_scheme_pack(
+                        rounding.kernels, target, Int32(inputs), run.type.kernels,
+                        pointers.baseAddress, floats)
+                } else {
+                    unsafe panels.operations.pointee.pack(
+                        target, Int32(inputs), run.type.kernels, pointers.baseAddress, floats)
+                }
             }
         }
     }
@@ -173,7 +181,7 @@ struct WeightLoader {
     }
 
     /// Runs `body` for every item on all threads; throws the first error of the lowest thread.
-    private func share(_ items: Int, _ body: (Int, Int) throws(BackendError) -> Void)
+    func share(_ items: Int, _ body: (Int, Int) throws(BackendError) -> Void)
         throws(BackendError)
     {
         let failures = UnsafeMutableBufferPointer<BackendError?>.allocate(capacity: pool.threads)

@@ -137,6 +137,7 @@ extension CPUBackend {
         if let norm { precondition(norm.count == x.columns, "a norm over another width") }
         let mark = mark()
         defer { release(mark) }
+        if weight.inputMagnitudes != nil { observe(x, norm, weight) }
         let bytes = unsafe operations.pointee.prepared_bytes(inputs, Int32(x.rows))
         guard let prepared = unsafe temporary(bytes) else { return }
         let rows = unsafe k_rows(

@@ -11,12 +11,15 @@ final class WeightPanels {
     let firstOutput: Int
     let outputs: Int
     let bytes: Int
+    /// The greatest magnitude of each 32 inputs so far; nil while nobody asks.
+    var inputMagnitudes: [Float]?
     private let data: OwnedBuffer
     private let bias: OwnedBuffer?
+    private let inputScales: OwnedBuffer?
 
     init(
         format: WeightLayout, outputs: Int, inputs: Int, gated: Bool, firstOutput: Int,
-        bias values: ArraySlice<Float>?
+        bias values: ArraySlice<Float>?, inputScales scales: [Float]? = nil
     ) throws(BackendError) {
         let panels = (outputs + Int(K_PANEL) - 1) / Int(K_PANEL) * (gated ? 2 : 1)
         let panelBytes = unsafe format.operations.pointee.panel_bytes(Int32(inputs))
@@ -30,6 +33,13 @@ final class WeightPanels {
         } else {
             bias = nil
         }
+        if let scales {
+            let room = try OwnedBuffer(bytes: scales.count * 4)
+            for (index, scale) in scales.enumerated() { unsafe room.floats()[index] = scale }
+            inputScales = room
+        } else {
+            inputScales = nil
+        }
         unsafe operations = format.operations
         unsafe exact = format.exact
         self.firstOutput = firstOutput
@@ -41,7 +51,8 @@ final class WeightPanels {
                 format: format.format, gated: gated ? 1 : 0, outputs: Int32(outputs),
                 inputs: Int32(inputs), panels: Int32(panels), panel_bytes: panelBytes,
                 data: data.base.assumingMemoryBound(to: UInt8.self),
-                bias: UnsafePointer(bias?.floats())))
+                bias: UnsafePointer(bias?.floats()),
+                input_scales: UnsafePointer(inputScales?.floats())))
     }
 
     deinit { unsafe descriptor.deallocate() }
@@ -57,18 +68,19 @@ struct WeightLayout {
     let format: UInt32
     let operations: UnsafePointer<k_format_ops>
     let exact: UnsafePointer<k_format_ops>
+    /// How stored rows are rounded, where the format's own way of packing does not do.
+    let rounding: QuantizationScheme?
 
     /// - Parameter wanted: nil keeps what is stored.
     init(
         stored: StoredType, wanted: WeightFormat?, set: InstructionSet, options: ComputeOptions
     ) throws(BackendError) {
-        format =
+        let format =
             switch wanted {
             case .f32: UInt32(K_FORMAT_F32.rawValue)
             case .f16: UInt32(K_FORMAT_F16.rawValue)
             case .bf16: UInt32(K_FORMAT_BF16.rawValue)
-            case .int8: UInt32(K_FORMAT_INT8)
-            case .int4: UInt32(K_FORMAT_INT4)
+            case .integers(let scheme): scheme.form.format
             case nil:
                 switch stored {
                 case .f32: UInt32(K_FORMAT_F32.rawValue)
@@ -77,6 +89,21 @@ struct WeightLayout {
                 default: k_quant_format_of(stored.kernels)
                 }
             }
+        let scheme = wanted?.scheme
+        try self.init(
+            format, scheme?.activations ?? .dynamic,
+            rounding: scheme.flatMap { $0.isBlockType ? nil : $0 },
+            name: "weights stored as \(stored.rawValue)", set: set, options: options)
+    }
+
+    /// - Parameter activations: what quantised weights are multiplied with.
+    init(
+        _ format: UInt32, _ activations: QuantizationScheme.Activations,
+        rounding: QuantizationScheme? = nil, name: String, set: InstructionSet,
+        options: ComputeOptions
+    ) throws(BackendError) {
+        self.format = format
+        self.rounding = rounding
         let scaling: k_scaling =
             switch options.activationScaling {
             case nil: K_SCALING_DEFAULT
@@ -86,12 +113,14 @@ struct WeightLayout {
             }
         let precision = options.precision == .bf16 ? K_PRECISION_BF16 : K_PRECISION_F32
         guard
-            let operations = unsafe k_format_ops_for(set.kernels, format, precision, scaling),
+            let operations = unsafe activations == .float
+                ? k_quant_weight_only_ops(set.kernels, format)
+                : k_format_ops_for(set.kernels, format, precision, scaling),
             let exact = unsafe k_format_ops_for(
                 set.kernels, format, K_PRECISION_F32, K_SCALING_EXACT)
         else {
             throw .unsupported(
-                what: "weights stored as \(stored.rawValue)",
+                what: name,
                 remedy: "Convert the model to bf16, or load it with another weight format.")
         }
         unsafe self.operations = operations

@@ -59,13 +59,6 @@ package enum StoredType: String, Sendable, CaseIterable {
     }
 }
 
-/// The form a weight matrix is kept in, in memory.
-package enum WeightFormat: String, Sendable, CaseIterable {
-    case f32, f16, bf16
-    /// Symmetric integers, one scale per 32 values of a row.
-    case int8, int4
-}
-
 /// Gives the bytes of one stored tensor.
 package protocol TensorReader: Sendable {
     /// Fills `buffer` with the tensor's bytes from `offset` on.

@@ -1,4 +1,4 @@
-import AutoGLMCompute
+package import AutoGLMCompute
 
 /// What a model is and what it needs, from its configuration and the headers of its files alone.
 package struct ModelInspection: Sendable {
@@ -9,6 +9,11 @@ package struct ModelInspection: Sendable {
     /// Bytes on disk by stored type (`bf16`, `q4_K`, …), largest first.
     package let storedTypes: [(type: String, bytes: Int)]
     package let files: [String]
+    /// How the weights were quantised: a scheme of ours, or the name of another program's.
+    package let quantization: String?
+    /// Present where `autoglm quantize` wrote the model.
+    package var scheme: QuantizationScheme? { config.quantization?.scheme }
+    private let config: ModelConfig
 
     /// - Throws: what loading would throw for these files, weights aside.
     package init(_ path: String, options: LoadOptions = LoadOptions()) throws(CheckpointError) {
@@ -19,11 +24,16 @@ package struct ModelInspection: Sendable {
         for (name, tensor) in source.checkpoint.tensors
         where !source.architecture.ignores(name, source.config) {
             stored += tensor.byteCount
-            let type = if case .stored(let type) = tensor.type { type.rawValue } else { "integer" }
+            let type =
+                if case .stored(let type) = tensor.type {
+                    type.rawValue
+                } else {
+                    PanelTensors.form(name).map { $0.rawValue + " panels" } ?? "integer"
+                }
             types[type, default: 0] += tensor.byteCount
             let isMatrix = tensor.shape.count >= 2 && name != "model.embed_tokens.weight"
             inMemory +=
-                isMatrix
+                isMatrix && source.panels == nil
                 ? options.weightFormat?.bytes(values: tensor.elementCount) ?? tensor.byteCount
                 : tensor.byteCount
         }
@@ -31,6 +41,8 @@ package struct ModelInspection: Sendable {
             source.config, options, parameters: source.parameterCount, weightBytes: inMemory)
         source.countStep(options, &info)
         self.info = info
+        config = source.config
+        quantization = source.config.quantization?.name
         storedBytes = stored
         storedTypes = types.map { (type: $0.key, bytes: $0.value) }
             .sorted { ($0.bytes, $1.type) > ($1.bytes, $0.type) }

@@ -9,8 +9,15 @@ package enum ModelLoader {
     package static func load<B: Backend>(
         _ path: String, options: LoadOptions = LoadOptions(), backend: B
     ) throws(CheckpointError) -> any CausalLM {
+        if let scheme = options.weightFormat?.scheme, scheme.activations == .fixed {
+            throw .unsupported(
+                what: "\(scheme.name) on load", file: path,
+                remedy: "fixed scales are measured on a text: write a quantised model with "
+                    + "`autoglm quantize --calibration`, or load with "
+                    + "\(QuantizationScheme(bits: scheme.bits).name)")
+        }
         let source = try ModelSource(path, options)
-        let store = WeightStore(source.checkpoint, source.config, options, backend)
+        let store = WeightStore(source, options, backend)
         let network = try source.architecture.network(source.config, Weights(store))
         try store.finish { source.architecture.ignores($0, source.config) }
         var info = ModelInfo(
@@ -78,6 +85,8 @@ struct ModelSource {
     var config: ModelConfig
     let architecture: any Architecture.Type
     let checkpoint: Checkpoint
+    /// Present where `autoglm quantize` wrote the model.
+    let panels: PanelTensors?
 
     init(_ path: String, _ options: LoadOptions) throws(CheckpointError) {
         let tensors: [CheckpointTensor]
@@ -108,11 +117,19 @@ struct ModelSource {
         checkpoint = try Checkpoint(
             path: path, tensors: tensors,
             names: architecture.tensorNames(config, isGGUF: isGGUF), isGGUF: isGGUF)
+        panels = config.quantization?.scheme == nil ? nil : try PanelTensors(checkpoint)
+        if let panels, let format = options.weightFormat, format.scheme != panels.scheme {
+            throw .unsupported(
+                what: "\(format.rawValue) for a model quantised as \(panels.scheme.name)",
+                file: path,
+                remedy: "leave --quantization out, or quantise the original model again")
+        }
     }
 
     /// Parameters of the model: of quantised layers the weights, not their scales.
     var parameterCount: Int {
-        checkpoint.tensors.reduce(0) { sum, entry in
+        if let panels { return panels.parameterCount }
+        return checkpoint.tensors.reduce(0) { sum, entry in
             architecture.ignores(entry.key, config) ? sum : sum + parameters(entry.key, entry.value)
         }
     }
@@ -122,7 +139,7 @@ struct ModelSource {
     func countStep(_ options: LoadOptions, _ info: inout ModelInfo) {
         info.parametersPerToken = 0
         info.weightBytesPerStep = 0
-        let hasHead = checkpoint.tensors["lm_head.weight"] != nil
+        let hasHead = checkpoint.tensors["lm_head.weight"] != nil || panels != nil
         for (name, tensor) in checkpoint.tensors where !architecture.ignores(name, config) {
             if hasHead, name == "model.embed_tokens.weight" { continue }
             var share = 1.0
@@ -130,7 +147,7 @@ struct ModelSource {
                 share = Double(experts.expertsPerToken) / Double(experts.experts)
             }
             let bytes =
-                tensor.shape.count >= 2
+                tensor.shape.count >= 2 && panels == nil
                 ? options.weightFormat?.bytes(values: tensor.elementCount) ?? tensor.byteCount
                 : tensor.byteCount
             info.parametersPerToken += Int(share * Double(parameters(name, tensor)))
@@ -139,6 +156,10 @@ struct ModelSource {
     }
 
     private func parameters(_ name: String, _ tensor: CheckpointTensor) -> Int {
+        if panels != nil {
+            if let form = PanelTensors.form(name) { return tensor.byteCount / form.groupBytes * 32 }
+            return name.hasSuffix(PanelTensors.scalesSuffix) ? 0 : tensor.elementCount
+        }
         guard let quantization = config.quantization else { return tensor.elementCount }
         let part = name.split(separator: ".").last ?? ""
         switch part {

@@ -1,3 +1,5 @@
+package import AutoGLMCompute
+
 /// How the linear layers of a safetensors checkpoint were quantised (`quantization_config`).
 package struct QuantizationConfig: Sendable, Equatable {
     package enum Method: Sendable, Equatable {
@@ -5,10 +7,27 @@ package struct QuantizationConfig: Sendable, Equatable {
         case gptq(zeroOffset: Int)
         case awq
         case compressedTensors
+        /// Panels, written by `autoglm quantize`.
+        case panels(QuantizationScheme)
     }
     package var method: Method
     /// Bits of one weight: 4 or 8.
     package var bits: Int
+
+    /// How the model was quantised, in words.
+    package var name: String {
+        switch method {
+        case .gptq: "GPTQ, \(bits) bits"
+        case .awq: "AWQ, \(bits) bits"
+        case .compressedTensors: "compressed-tensors, \(bits) bits"
+        case .panels(let scheme): scheme.name
+        }
+    }
+
+    /// Of a model that `autoglm quantize` wrote.
+    package var scheme: QuantizationScheme? {
+        if case .panels(let scheme) = method { scheme } else { nil }
+    }
 
     init(_ json: ConfigObject) throws(CheckpointError) {
         let name = try json.string("quant_method") ?? "unknown"
@@ -31,6 +50,14 @@ package struct QuantizationConfig: Sendable, Equatable {
         case "compressed-tensors":
             method = .compressedTensors
             bits = try Self.compressedBits(json)
+        case "autoglm":
+            let written = try json.string("scheme") ?? "missing"
+            guard let scheme = QuantizationScheme(written) else {
+                throw json.refuse(
+                    "scheme", .string(written), "must be " + QuantizationScheme.grammar)
+            }
+            method = .panels(scheme)
+            bits = scheme.bits
         default:
             throw unsupported("quantisation \(excerpt(name))")
         }

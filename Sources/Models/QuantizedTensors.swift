@@ -22,6 +22,7 @@ struct QuantizedTensors: Sendable {
         case .compressedTensors:
             if checkpoint.tensors[name + ".weight_packed"] != nil { return name + ".weight_packed" }
             return checkpoint.tensors[name + ".weight_scale"] == nil ? nil : name + ".weight"
+        case .panels: return nil
         }
     }
 
@@ -40,6 +41,7 @@ struct QuantizedTensors: Sendable {
         case .gptq(let zeroOffset): try readGPTQ(name, &layer, zeroOffset)
         case .awq: try readAWQ(name, &layer)
         case .compressedTensors: try readCompressed(name, packed, &layer)
+        case .panels: return nil
         }
         for suffix in [
             "qweight", "qzeros", "scales", "g_idx", "weight_packed", "weight_scale",

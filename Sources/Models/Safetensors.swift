@@ -85,6 +85,18 @@ package enum Safetensors {
     package static func tensors(of file: CheckpointFile)
         throws(CheckpointError) -> [CheckpointTensor]
     {
+        var (entries, _, dataStart) = try header(of: file)
+        return try validate(&entries, in: file, dataStart: dataStart)
+    }
+
+    /// What the header says beside its tensors (`__metadata__`).
+    static func metadata(of file: CheckpointFile) throws(CheckpointError) -> [String: String] {
+        try header(of: file).metadata
+    }
+
+    private static func header(of file: CheckpointFile)
+        throws(CheckpointError) -> (entries: [Entry], metadata: [String: String], dataStart: Int)
+    {
         guard file.byteCount >= 8 else {
             throw .malformed(
                 file: file.path, offset: 0, field: "header length",
@@ -99,14 +111,13 @@ package enum Safetensors {
                     + "the limit is \(headerLimit)")
         }
         let header = try file.bytes(at: 8, count: Int(length))
-        var entries: [Entry]
         do {
-            entries = try parse(header)
+            let (entries, metadata) = try parse(header)
+            return (entries, metadata, 8 + Int(length))
         } catch {
             throw .malformed(
                 file: file.path, offset: 8 + error.offset, field: "header", reason: error.reason)
         }
-        return try validate(&entries, in: file, dataStart: 8 + Int(length))
     }
 
     private struct Entry {
@@ -117,10 +128,13 @@ package enum Safetensors {
         var end = -1
     }
 
-    private static func parse(_ header: [UInt8]) throws(JSONFailure) -> [Entry] {
+    private static func parse(_ header: [UInt8])
+        throws(JSONFailure) -> (entries: [Entry], metadata: [String: String])
+    {
         var scanner = JSONScanner(header, acceptsNonFinite: false)
         var entries: [Entry] = []
         var names: Set<String> = []
+        var metadata: [String: String] = [:]
         try scanner.expect("{")
         if !scanner.take("}") {
             repeat {
@@ -130,7 +144,7 @@ package enum Safetensors {
                 }
                 try scanner.expect(":")
                 if name == "__metadata__" {
-                    try skipMetadata(&scanner)
+                    metadata = try readMetadata(&scanner)
                 } else {
                     entries.append(try entry(name, &scanner))
                 }
@@ -138,18 +152,22 @@ package enum Safetensors {
             try scanner.expect("}")
         }
         try scanner.finish()
-        return entries
+        return (entries, metadata)
     }
 
-    private static func skipMetadata(_ scanner: inout JSONScanner) throws(JSONFailure) {
+    private static func readMetadata(_ scanner: inout JSONScanner)
+        throws(JSONFailure) -> [String: String]
+    {
+        var metadata: [String: String] = [:]
         try scanner.expect("{")
-        if scanner.take("}") { return }
+        if scanner.take("}") { return metadata }
         repeat {
-            _ = try scanner.string()
+            let key = try scanner.string()
             try scanner.expect(":")
-            _ = try scanner.string()
+            metadata[key] = try scanner.string()
         } while scanner.take(",")
         try scanner.expect("}")
+        return metadata
     }
 
     private static func entry(_ name: String, _ scanner: inout JSONScanner)

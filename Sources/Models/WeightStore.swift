@@ -4,28 +4,32 @@ import AutoGLMCompute
 final class WeightStore<B: Backend> {
     let checkpoint: Checkpoint
     let backend: B
-    let options: LoadOptions
+    private(set) var options: LoadOptions
     /// Present when linear layers are stored as integers with scales (GPTQ, AWQ, …).
     let quantized: QuantizedTensors?
+    /// Present when linear layers are stored in panels.
+    let panels: PanelTensors?
+    /// Sees every part of the model as it is loaded.
+    var recorder: (any WeightRecorder<B>)?
     private var claimed: Set<String> = []
     private var bytesRead = 0
     private let bytesTotal: Int
     private(set) var weightBytes = 0
 
-    init(
-        _ checkpoint: Checkpoint, _ config: ModelConfig, _ options: LoadOptions, _ backend: B
-    ) {
-        self.checkpoint = checkpoint
+    init(_ source: ModelSource, _ options: LoadOptions, _ backend: B) {
+        self.checkpoint = source.checkpoint
         self.backend = backend
         self.options = options
-        self.quantized = config.quantization.map { QuantizedTensors($0, checkpoint) }
+        self.panels = source.panels
+        self.quantized =
+            source.panels == nil
+            ? source.config.quantization.map { QuantizedTensors($0, source.checkpoint) } : nil
         self.bytesTotal = checkpoint.byteCount
+        // What is in panels already stays as it is.
+        if panels != nil { self.options.weightFormat = nil }
     }
 
-    /// The output projection decides between tokens, so it keeps more bits than the rest.
-    var headFormat: WeightFormat? {
-        options.headFormat ?? (options.weightFormat == .int4 ? .int8 : options.weightFormat)
-    }
+    var headFormat: WeightFormat? { options.headFormat ?? options.weightFormat?.ofHead }
 
     /// Marks a tensor as used; a name that is not there is no harm.
     func claim(_ name: String) { claimed.insert(name) }
@@ -73,6 +77,17 @@ final class WeightStore<B: Backend> {
         report(min(bytesRead, bytesTotal), source.segments.first?.tensor.name ?? "")
     }
 
+    /// Counts panels that have been handed over.
+    func account(_ packed: PackedMatrix) {
+        let panels = PackedMatrix.panels(
+            outputs: packed.outputs, isGated: packed.isGated, panelOutputs: packed.panelOutputs)
+        let bytes = panels * (packed.form.panelBytes(
+            inputs: packed.inputs, panelOutputs: packed.panelOutputs) ?? 0)
+        bytesRead += bytes
+        weightBytes += bytes
+        report(min(bytesRead, bytesTotal), packed.name)
+    }
+
     private func report(_ bytesRead: Int, _ tensor: String) {
         options.progress?(
             LoadProgress(bytesRead: bytesRead, bytesTotal: bytesTotal, tensor: tensor))
@@ -91,16 +106,13 @@ final class WeightStore<B: Backend> {
     }
 }
 
-extension WeightFormat {
-    /// Bytes of a matrix in memory, scales included (f32 per 32 values, see ``Backend``).
-    func bytes(values: Int) -> Int {
-        switch self {
-        case .f32: values * 4
-        case .f16, .bf16: values * 2
-        case .int8: values + values / 8
-        case .int4: values / 2 + values / 8
-        }
-    }
+/// Takes down the parts of a model, under their canonical names, in the order they are loaded.
+protocol WeightRecorder<B>: AnyObject {
+    associatedtype B: Backend
+    func record(_ matrix: B.Matrix, name: String, bias: [Float]?) throws(CheckpointError)
+    func record(gated matrix: B.GatedMatrix, name: String) throws(CheckpointError)
+    /// A tensor that stays as it is: a norm, embeddings, a router.
+    func record(tensor: CheckpointTensor, name: String) throws(CheckpointError)
 }
 
 /// Values of a small float tensor (a norm, a bias, scales) as f32.

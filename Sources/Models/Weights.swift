@@ -56,9 +56,7 @@ struct Weights<B: Backend> {
         if isTied {
             // Some makers store the shared matrix twice.
             store.claim(path + head + ".weight")
-            let matrix = try matrix(
-                source(table, rows: config.vocabulary, columns: config.hidden), bias: nil,
-                format: store.headFormat, name: table)
+            let matrix = try headMatrix(config, table)
             let embedding = try store.wrap(path + table) { () throws(BackendError) in
                 try backend.embedding(tiedTo: matrix)
             }
@@ -69,10 +67,20 @@ struct Weights<B: Backend> {
             try backend.embedding(rows)
         }
         store.account(rows, format: nil)
-        let matrix = try matrix(
-            source(head, rows: config.vocabulary, columns: config.hidden), bias: nil,
-            format: store.headFormat, name: head)
-        return (embedding, matrix)
+        try record(table + ".weight")
+        return (embedding, try headMatrix(config, head))
+    }
+
+    private func headMatrix(_ config: ModelConfig, _ name: String)
+        throws(CheckpointError) -> B.Matrix
+    {
+        let (rows, columns) = (config.vocabulary, config.hidden)
+        if let matrix = try packed(name, outputs: rows, inputs: columns, bias: .none) {
+            return matrix
+        }
+        return try matrix(
+            source(name, rows: rows, columns: columns), bias: nil, format: store.headFormat,
+            name: name)
     }
 
     enum Bias {
@@ -85,27 +93,40 @@ struct Weights<B: Backend> {
     func linear(
         _ name: String, outputs: Int, inputs: Int, bias: Bias = .none, exact: Bool = false
     ) throws(CheckpointError) -> B.Matrix {
+        if !exact, let matrix = try packed(name, outputs: outputs, inputs: inputs, bias: bias) {
+            return matrix
+        }
         let source = try source(name, rows: outputs, columns: inputs)
+        if exact { try record(name + ".weight") }
         return try matrix(
             source, bias: biases([(name, outputs)], bias),
-            format: exact ? .f32 : store.options.weightFormat, name: name)
+            format: exact ? .f32 : store.options.weightFormat, name: name, isRecorded: !exact)
     }
 
     /// Query, key and value projections as one matrix: stored as one, or as three.
     func queryKeyValue(_ config: ModelConfig, bias: Bias) throws(CheckpointError) -> B.Matrix {
         let queries = config.heads * config.headDim
         let keys = config.kvHeads * config.headDim
+        let fused = "qkv_proj"
+        if let matrix = try packed(
+            fused, outputs: queries + 2 * keys, inputs: config.hidden, bias: bias)
+        {
+            return matrix
+        }
         let parts =
-            hasMatrix("qkv_proj")
-            ? [("qkv_proj", queries + 2 * keys)]
+            hasMatrix(fused)
+            ? [(fused, queries + 2 * keys)]
             : [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)]
         return try matrix(
             source(parts, columns: config.hidden), bias: biases(parts, bias),
-            format: store.options.weightFormat, name: parts[0].0)
+            format: store.options.weightFormat, name: parts[0].0, fused: fused)
     }
 
     /// Gate and up projections: stored as two matrices, or as one with the gate's rows first.
     func gated(inputs: Int, features: Int) throws(CheckpointError) -> B.GatedMatrix {
+        if let matrix = try packedGated(Self.gateUp, outputs: features, inputs: inputs) {
+            return matrix
+        }
         let gate: MatrixSource
         let up: MatrixSource
         if hasMatrix("gate_up_proj") {
@@ -116,8 +137,9 @@ struct Weights<B: Backend> {
             gate = try source("gate_proj", rows: features, columns: inputs)
             up = try source("up_proj", rows: features, columns: inputs)
         }
-        return try gatedMatrix(gate: gate, up: up)
+        return try gatedMatrix(gate: gate, up: up, name: Self.gateUp)
     }
+    private static var gateUp: String { "gate_up_proj" }
 
     /// Experts stored one by one (`experts.7.gate_proj`), or all in one tensor per projection.
     func experts(_ count: Int, inputs: Int, features: Int)
@@ -138,10 +160,13 @@ struct Weights<B: Backend> {
         for index in 0..<count {
             let rows = index * features..<(index + 1) * features
             experts.append(Expert(
-                gated: try gatedMatrix(gate: gates.rows(rows), up: ups.rows(rows)),
+                gated: try gatedMatrix(
+                    gate: gates.rows(rows), up: ups.rows(rows),
+                    name: "experts.\(index)." + Self.gateUp),
                 down: try matrix(
                     downs.rows(index * inputs..<(index + 1) * inputs), bias: nil,
-                    format: store.options.weightFormat, name: "experts.down_proj")))
+                    format: store.options.weightFormat, name: "experts.down_proj",
+                    fused: "experts.\(index).down_proj")))
         }
         return experts
     }
@@ -173,7 +198,15 @@ struct Weights<B: Backend> {
 
     /// A vector in f32.
     func floats(_ name: String, count: Int) throws(CheckpointError) -> [Float] {
-        try store.floats(path + name, count: count)
+        let values = try store.floats(path + name, count: count)
+        try record(name)
+        return values
+    }
+
+    private func record(_ name: String) throws(CheckpointError) {
+        if let recorder = store.recorder, let tensor = store.checkpoint.tensors[path + name] {
+            try recorder.record(tensor: tensor, name: path + name)
+        }
     }
 
     // MARK: Matrices
@@ -182,17 +215,50 @@ struct Weights<B: Backend> {
         contains(name + ".weight") || store.quantized?.contains(path + name) == true
     }
 
+    /// A matrix that the checkpoint holds in panels; nil where it does not.
+    private func packed(_ name: String, outputs: Int, inputs: Int, bias: Bias)
+        throws(CheckpointError) -> B.Matrix?
+    {
+        guard let packed = try store.panels?.matrix(
+            path + name, outputs: outputs, inputs: inputs, isGated: false, store.claim)
+        else { return nil }
+        let values = try biases([(name, outputs)], bias)
+        let matrix = try store.wrap(path + name) { () throws(BackendError) in
+            try backend.matrix(packed: packed, bias: values)
+        }
+        store.account(packed)
+        return matrix
+    }
+
+    private func packedGated(_ name: String, outputs: Int, inputs: Int)
+        throws(CheckpointError) -> B.GatedMatrix?
+    {
+        guard let packed = try store.panels?.matrix(
+            path + name, outputs: outputs, inputs: inputs, isGated: true, store.claim)
+        else { return nil }
+        let matrix = try store.wrap(path + name) { () throws(BackendError) in
+            try backend.gatedMatrix(packed: packed)
+        }
+        store.account(packed)
+        return matrix
+    }
+
+    /// - Parameter fused: what the parts of the source together are called; nil: `name`.
     private func matrix(
-        _ source: MatrixSource, bias: [Float]?, format: WeightFormat?, name: String
+        _ source: MatrixSource, bias: [Float]?, format: WeightFormat?, name: String,
+        fused: String? = nil, isRecorded: Bool = true
     ) throws(CheckpointError) -> B.Matrix {
         let matrix = try store.wrap(path + name) { () throws(BackendError) in
             try backend.matrix(source, bias: bias, format: format)
         }
         store.account(source, format: format)
+        if isRecorded {
+            try store.recorder?.record(matrix, name: path + (fused ?? name), bias: bias)
+        }
         return matrix
     }
 
-    private func gatedMatrix(gate: MatrixSource, up: MatrixSource)
+    private func gatedMatrix(gate: MatrixSource, up: MatrixSource, name: String)
         throws(CheckpointError) -> B.GatedMatrix
     {
         let format = store.options.weightFormat
@@ -201,6 +267,7 @@ struct Weights<B: Backend> {
         }
         store.account(gate, format: format)
         store.account(up, format: format)
+        try store.recorder?.record(gated: matrix, name: path + name)
         return matrix
     }
 
@@ -243,7 +310,8 @@ struct Weights<B: Backend> {
         }
         var values: [Float] = []
         for part in parts {
-            values.append(contentsOf: try floats(part.name + ".bias", count: part.rows))
+            values.append(
+                contentsOf: try store.floats(path + part.name + ".bias", count: part.rows))
         }
         return values
     }

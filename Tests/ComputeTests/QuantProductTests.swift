@@ -60,7 +60,8 @@ private struct Weights {
     var matrix: k_matrix {
         k_matrix(
             format: format, gated: 0, outputs: Int32(outputs), inputs: Int32(inputs),
-            panels: Int32(panels), panel_bytes: panelBytes, data: panel.start, bias: nil)
+            panels: Int32(panels), panel_bytes: panelBytes, data: panel.start, bias: nil,
+            input_scales: nil)
     }
 }
 

@@ -70,6 +70,9 @@ typedef struct k_matrix {
   size_t panel_bytes;   // a multiple of 64
   uint8_t *data;        // [panels][panel_bytes], 64-byte aligned, K_SLACK readable bytes behind
   const float *bias;    // [panels * 32] or NULL
+  // Quantised weights: scales of the activations, measured beforehand, one for every 32 inputs;
+  // NULL: each row has scales of its own. All are normal numbers above 1e-30.
+  const float *input_scales;
 } k_matrix;
 
 // Rows that are about to be multiplied.

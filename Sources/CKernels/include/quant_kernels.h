@@ -47,6 +47,10 @@ typedef enum k_quant_set {
 const k_format_ops *k_quant_set_formats(k_quant_set set, uint32_t format);
 const k_cache_ops *k_quant_set_cache(k_quant_set set);
 
+// The same formats with f32 activations (weight-only quantisation): slower in prefill, without the
+// rounding of activations. NULL for forms with super-scales or bits above the low four.
+const k_format_ops *k_quant_weight_only_ops(k_isa isa, uint32_t format);
+
 // The lossless format of a stored type; 0 where it is not a quantised type.
 uint32_t k_quant_format_of(k_stored stored);
 // Values that share a block of a stored type, and its bytes.
@@ -68,3 +72,22 @@ void k_round_row(const float *x, int inputs, int bits, int group, uint8_t *q, fl
 // where every scale is an f16: q [rows][inputs], scale and minimum [rows][groups of 32].
 void k_pack_integers(k_quant_form form, const uint8_t *q, const float *scale, const float *minimum,
                      int rows, int inputs, uint8_t *panel);
+
+// How rows of floats are rounded by `autoglm quantize` and on load.
+typedef struct k_scheme {
+  int32_t bits;        // 4 or 8
+  int32_t group;       // inputs that share a scale, a multiple of 32; 0: the whole row
+  int32_t asymmetric;  // 1: scale and minimum; 0: scale alone
+} k_scheme;
+// K_FORM_Q8, Q4, Q4M or Q8FM.
+k_quant_form k_scheme_form(k_scheme scheme);
+// Packs 32 rows like k_format_ops.pack, rounded by `scheme`.
+void k_scheme_pack(k_scheme scheme, uint8_t *panel, int inputs, k_stored stored,
+                   const uint8_t *const rows[K_PANEL], float *scratch);
+
+// Panels of other widths, as kernels for other processors might want them: everything in a group
+// is `width` outputs wide instead of 32. For forms without super-scales; else 0 and nothing.
+size_t k_panel_bytes_wide(k_quant_form form, int inputs, int width);
+// Copies outputs from one panel into another; `to` is filled only where they lie.
+void k_panel_move(k_quant_form form, int inputs, const uint8_t *from, int from_width,
+                  int from_output, uint8_t *to, int to_width, int to_output, int count);
