@@ -16,6 +16,7 @@ import argparse
 import datetime
 import os
 import platform
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,6 @@ import report
 from programs import PEERS, Case, Failed, Load, Ours, Peer, Sessions, export, missing
 
 BENCHMARKS = models.ROOT / ".build" / "benchmarks"
-LOAD = Case("load", "load", 0)
 # Rows of the report that the load case gives, with their units.
 LOAD_ROWS = (("ready after", "s"), ("resident", "bytes"), ("resident at most", "bytes"))
 CASES = {
@@ -39,7 +39,7 @@ CASES = {
         f"batch-{count}": Case(f"decode {count}", "decode", 16, batch=count)
         for count in (4, 8, 16, 32)
     },
-    "load": LOAD,
+    "load": Case("load", "load", 0),
 }
 QUICK = ["prefill", "decode", "batch-8"]
 # What takes minutes per figure with 9 billion parameters is left out unless asked for.
@@ -85,7 +85,7 @@ def peer_source(peer: Peer, model: Model, options: argparse.Namespace) -> str:
     """What to give a peer as its model; raises Failed where there is nothing."""
     lacking = missing(options.python, peer.modules)
     if lacking:
-        raise Failed(f"{', '.join(lacking)} is not installed: pip install {peer.packages}")
+        raise Failed(f"not installed: {', '.join(lacking)}; pip install {peer.packages}")
     if peer.weights is None:
         return str(model.path)
     if model.shape is None:
@@ -171,7 +171,7 @@ class Comparison:
     def measure(self, name: str, case: Case) -> None:
         start = time.monotonic()
         try:
-            if case is LOAD or case.kind == "load":
+            if case.kind == "load":
                 result = self.load(name)
             else:
                 result = self.rate(name, case)
@@ -243,6 +243,8 @@ class Comparison:
 
 def compare(options: argparse.Namespace) -> Path:
     ours = Ours(options.program)
+    if shutil.which(options.python) is None:
+        raise Failed(f"--python {options.python}: no interpreter is there")
     prepared = [prepare(name, options) for name in options.models_named]
     machine = ours.machine(options.threads)
     result: dict[str, Any] = {
