@@ -68,9 +68,9 @@ void k_scheme_pack(k_scheme s, uint8_t *panel, int inputs, k_stored stored,
         if (!rows[o]) continue;
         const float *x = scratch + (size_t)o * (size_t)inputs + k;
         for (int i = 0; i < n; i++) {
-          // Halves go up; what is not a number becomes 0.
-          const float v = floorf((x[i] - r[o].low) * r[o].up + 0.5f) + (float)r[o].zero;
-          q[o][i] = v >= (float)most ? (uint8_t)most : v > 0 ? (uint8_t)v : 0;
+          // Halves go up, as the conversion cuts; what is not a number becomes 0.
+          const float v = (x[i] - r[o].low) * r[o].up + ((float)r[o].zero + 0.5f);
+          q[o][i] = v >= (float)most ? (uint8_t)most : v > 0 ? (uint8_t)(int)v : 0;
         }
       }
       k_panel_write_group(form, panel, k / K_GROUP, (const uint8_t(*)[32])q, scales);

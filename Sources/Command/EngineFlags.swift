@@ -84,13 +84,11 @@ extension ComputePrecision: ExpressibleByArgument {}
 /// - Throws: what formats there are.
 private func weightFormat(_ text: String) throws -> WeightFormat {
     guard let format = WeightFormat(rawValue: text) else {
-        throw ValidationError(
-            "--quantization is \(text); expected bf16, f16, f32, or "
-                + QuantizationScheme.grammar)
+        throw ValidationError("expected bf16, f16, f32, or " + QuantizationScheme.grammar)
     }
     if let scheme = format.scheme, scheme.activations == .fixed {
         throw ValidationError(
-            "--quantization \(text): fixed scales are measured on a text; write a quantised "
+            "fixed scales are measured on a text; write a quantised "
                 + "model with `autoglm quantize --scheme \(text) --calibration FILE`")
     }
     return format

@@ -67,8 +67,7 @@ struct Quantize: ParsableCommand {
 
     static func scheme(_ text: String) throws -> QuantizationScheme {
         guard let scheme = QuantizationScheme(text) else {
-            throw ValidationError(
-                "--scheme is \(text); expected \(QuantizationScheme.grammar)")
+            throw ValidationError("expected \(QuantizationScheme.grammar)")
         }
         return scheme
     }

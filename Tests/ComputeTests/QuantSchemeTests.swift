@@ -68,7 +68,9 @@ private func bytes(_ matrix: CPUMatrix) -> [UInt8] {
                     let range = output * inputs + start
                         ..< output * inputs + min(start + group, inputs)
                     let w = kept[range]
-                    let (low, top) = (w.min() ?? 0, w.max() ?? 0)
+                    var (low, top) = (w.min() ?? 0, w.max() ?? 0)
+                    // Block types round a last group as if zeros filled it up.
+                    if scheme.isBlockType, w.count < 32 { (low, top) = (min(low, 0), max(top, 0)) }
                     let reach = max(top, -low)
                     let step = scheme.isAsymmetric
                         ? (top - low) / levels : reach / Float(scheme.bits == 8 ? 127 : 8)
