@@ -102,7 +102,7 @@ let package = Package(
         suite("ServerTests", [
             "AutoGLMServer", "AutoGLMAPI", "AutoGLMEngine", "AutoGLM", "AutoGLMObservability",
             "AutoGLMText", "AutoGLMDecoding",
-            .product(name: "HummingbirdTesting", package: "hummingbird"), hummingbird,
+            hummingbird, lifecycle, logging,
         ], exclude: ["openai_client.py"]),
         suite("CommandTests", ["AutoGLMCommand"]),
     ],

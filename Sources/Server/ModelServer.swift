@@ -59,12 +59,16 @@ package struct ModelServer: Sendable {
     }
 
     /// The server as a service; graceful shutdown of the group it runs in ends it.
-    package func application() -> some ApplicationProtocol {
+    ///
+    /// - Parameter onListening: Told the port; takes the place of the options' own.
+    package func application(
+        onListening: (@Sendable (Int) -> Void)? = nil
+    ) -> some ApplicationProtocol {
         let timeouts = ConnectionHandler.Timeouts(
             header: .init(options.headerTimeout), bodyIdle: .init(options.bodyIdleTimeout),
             idle: .init(options.idleTimeout), writeStall: .init(options.writeStallTimeout),
             keepAlive: .init(options.keepAliveInterval))
-        let onListening = options.onListening
+        let onListening = onListening ?? options.onListening
         return Application(
             router: router(),
             server: HTTPServerBuilder { responder in

@@ -2,7 +2,6 @@ import AutoGLMAPI
 import AutoGLMEngine
 import Foundation
 import Hummingbird
-import HummingbirdTesting
 import Logging
 import ServiceLifecycle
 import Synchronization
@@ -26,9 +25,9 @@ import Testing
     @Test(arguments: [true, false])
     func aClientThatLeavesFreesItsBlocks(isStream: Bool) async throws {
         let server = try TestServer(slow())
-        try await server.test(.live) { client in
+        try await server.test { client in
             for _ in 0..<20 {
-                let raw = try RawClient(port: client.port ?? 0)
+                let raw = try RawClient(port: client.port)
                 await raw.post("/v1/chat/completions", isStream ? Self.streamBody : Self.body)
                 if isStream { _ = await raw.read(until: "abcd") }
                 #expect(await eventually { server.model.blocksUsed > 0 })
@@ -46,8 +45,8 @@ import Testing
         script.delay = .milliseconds(600)
         script.answer = "late"
         let server = try TestServer(script) { $0.keepAliveInterval = .milliseconds(100) }
-        try await server.test(.live) { client in
-            let raw = try RawClient(port: client.port ?? 0)
+        try await server.test { client in
+            let raw = try RawClient(port: client.port)
             await raw.post("/v1/chat/completions", Self.streamBody)
             let text = await raw.read(until: "[DONE]")
             let comments = text.components(separatedBy: ": keep-alive\n\n").count - 1
@@ -62,8 +61,8 @@ import Testing
             $0.bodyIdleTimeout = .milliseconds(200)
             $0.idleTimeout = .milliseconds(200)
         }
-        try await server.test(.live) { client in
-            let port = client.port ?? 0
+        try await server.test { client in
+            let port = client.port
             let header = try RawClient(port: port)
             await header.send("GET /ping HTTP/1.1\r\nHost: local")
             let text = await header.read()
@@ -86,8 +85,8 @@ import Testing
 
     @Test func headerFloodsAreRefused() async throws {
         let server = try TestServer()
-        try await server.test(.live) { client in
-            let port = client.port ?? 0
+        try await server.test { client in
+            let port = client.port
             let many = try RawClient(port: port)
             await many.send(
                 "GET /ping HTTP/1.1\r\nHost: localhost\r\n"
@@ -106,8 +105,8 @@ import Testing
 
     @Test func hugeBodiesAreRefusedUnread() async throws {
         let server = try TestServer()
-        try await server.test(.live) { client in
-            let raw = try RawClient(port: client.port ?? 0)
+        try await server.test { client in
+            let raw = try RawClient(port: client.port)
             await raw.send(
                 "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
                     + "Content-Type: application/json\r\nContent-Length: 10000000000\r\n\r\n{")
@@ -117,7 +116,7 @@ import Testing
             #expect(ContinuousClock.now - start < .seconds(3))
 
             for size in ["100000004\r\n", "11111111111111111\r\n"] {
-                let chunked = try RawClient(port: client.port ?? 0)
+                let chunked = try RawClient(port: client.port)
                 await chunked.send(
                     "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
                         + "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -130,8 +129,8 @@ import Testing
 
     @Test func expectIsAnswered() async throws {
         let server = try TestServer()
-        try await server.test(.live) { client in
-            let raw = try RawClient(port: client.port ?? 0)
+        try await server.test { client in
+            let raw = try RawClient(port: client.port)
             let body = #"{"prompt":"Hi"}"#
             await raw.send(
                 "POST /v1/tokenize HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
@@ -145,13 +144,11 @@ import Testing
 
     @Test func connectionsPerAddressAreLimited() async throws {
         let server = try TestServer { $0.connectionsPerAddressMax = 4 }
-        try await server.test(.live) { client in
-            // The test client holds one connection.
-            _ = try await client.get("/ping")
-            let held = try (0..<3).map { _ in try RawClient(port: client.port ?? 0) }
+        try await server.test { client in
+            let held = try (0..<4).map { _ in try RawClient(port: client.port) }
             for raw in held { await raw.send("GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n") }
             for raw in held { #expect(await raw.read(until: "pong").contains("pong")) }
-            let refused = try RawClient(port: client.port ?? 0)
+            let refused = try RawClient(port: client.port)
             #expect(await refused.read().hasPrefix("HTTP/1.1 429"))
         }
         #expect(await eventually { server.server.census.total == 0 })
@@ -163,8 +160,8 @@ import Testing
         script.answer = String(repeating: "abcdefgh", count: 2 << 20)
         script.batch = 64 << 10
         let server = try TestServer(script) { $0.writeStallTimeout = .milliseconds(300) }
-        try await server.test(.live) { client in
-            let raw = try RawClient(port: client.port ?? 0)
+        try await server.test { client in
+            let raw = try RawClient(port: client.port)
             await raw.post("/v1/chat/completions", Self.streamBody)
             #expect(await eventually { server.model.requests.count == 1 })
             #expect(await eventually(within: .seconds(15)) { server.model.blocksUsed == 0 })

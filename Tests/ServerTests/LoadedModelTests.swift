@@ -2,7 +2,6 @@ import AutoGLMEngine
 import AutoGLMObservability
 import Foundation
 import Hummingbird
-import HummingbirdTesting
 import Logging
 import TestKit
 import Testing
@@ -29,7 +28,7 @@ struct LoadedModelTests {
     @Test func completes() async throws {
         let (model, server) = try server()
         defer { model.shutdown() }
-        try await server.application().test(.live) { client in
+        try await server.test { client in
             let body = #"{"prompt":"Once upon a time","max_tokens":24,"temperature":0"#
             let whole = try await client.post("/v1/completions", body + "}")
             let text = try #require(whole.choices.first?["text"] as? String)
@@ -61,7 +60,7 @@ struct LoadedModelTests {
     @Test func tokensRoundTrip() async throws {
         let (model, server) = try server()
         defer { model.shutdown() }
-        try await server.application().test(.router) { client in
+        try await server.test { client in
             let tokens = try await client.post("/v1/tokenize", #"{"prompt":"Once upon a time"}"#)
             let ids = try #require(tokens.json["tokens"] as? [Int])
             let text = try await client.post("/v1/detokenize", #"{"tokens":\#(ids)}"#)
@@ -77,9 +76,9 @@ struct LoadedModelTests {
     @Test func clientsThatLeaveFreeTheirBlocks() async throws {
         let (model, server) = try server()
         defer { model.shutdown() }
-        try await server.application().test(.live) { client in
+        try await server.test { client in
             for index in 0..<50 {
-                let raw = try RawClient(port: client.port ?? 0)
+                let raw = try RawClient(port: client.port)
                 await raw.post(
                     "/v1/completions",
                     #"{"prompt":"Once","max_tokens":400,"ignore_eos":true,"stream":true}"#)

@@ -3,7 +3,6 @@ import AutoGLMObservability
 import AutoGLMServer
 import Foundation
 import Hummingbird
-import HummingbirdTesting
 import Logging
 import Synchronization
 import Testing

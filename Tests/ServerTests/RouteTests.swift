@@ -2,16 +2,14 @@ import AutoGLMAPI
 import AutoGLMEngine
 import Foundation
 import Hummingbird
-import HummingbirdTesting
 import Testing
 
 @testable import AutoGLMServer
 
 @Suite struct RouteTests {
-    @Test(arguments: [TestingSetup.router, .live])
-    func chat(setup: TestingSetup) async throws {
+    @Test func chat() async throws {
         let server = try TestServer()
-        try await server.test(setup) { client in
+        try await server.test { client in
             let answer = try await client.chat()
             #expect(answer.status == 200)
             #expect(answer.json["object"] as? String == "chat.completion")
@@ -33,10 +31,9 @@ import Testing
         #expect(server.model.blocksUsed == 0)
     }
 
-    @Test(arguments: [TestingSetup.router, .live])
-    func chatStream(setup: TestingSetup) async throws {
+    @Test func chatStream() async throws {
         let server = try TestServer()
-        try await server.test(setup) { client in
+        try await server.test { client in
             let answer = try await client.chat(
                 #","stream":true,"stream_options":{"include_usage":true}"#)
             #expect(answer.headers[.contentType] == "text/event-stream")
@@ -430,12 +427,12 @@ import Testing
 
     @Test func foreignNamesAreRefused() async throws {
         let server = try TestServer()
-        try await server.test(.live) { client in
+        try await server.test { client in
             for (host, status) in [
                 ("evil.example", 403), ("localhost", 200), ("127.0.0.1:8000", 200),
                 ("localhost.evil.example", 403), ("[::1]:1", 200),
             ] {
-                let raw = try RawClient(port: client.port ?? 0)
+                let raw = try RawClient(port: client.port)
                 await raw.send("GET /ping HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n\r\n")
                 #expect(await raw.read().hasPrefix("HTTP/1.1 \(status)"), "\(host)")
             }

@@ -1,10 +1,9 @@
 import AutoGLMObservability
 import AutoGLMServer
 import Foundation
-import Glibc
 import Hummingbird
-import HummingbirdTesting
 import Logging
+import ServiceLifecycle
 
 @testable import AutoGLMServer
 
@@ -28,10 +27,37 @@ struct TestServer: Sendable {
     }
 
     func test<Value: Sendable>(
-        _ setup: TestingSetup = .router,
-        _ body: @Sendable (any TestClientProtocol) async throws -> Value
+        _ body: @Sendable (LoopbackClient) async throws -> Value
     ) async throws -> Value {
-        try await server.application().test(setup, body)
+        try await server.test(body)
+    }
+}
+
+extension ModelServer {
+    /// Runs on a free port of the loopback interface for as long as `body` does.
+    func test<Value: Sendable>(
+        _ body: @Sendable (LoopbackClient) async throws -> Value
+    ) async throws -> Value {
+        let (ports, listening) = AsyncStream.makeStream(of: Int.self)
+        let application = application { listening.yield($0) }
+        let group = ServiceGroup(
+            configuration: .init(services: [application], logger: options.logger))
+        return try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask {
+                defer { listening.finish() }
+                try await group.run()
+            }
+            guard let port = await ports.first(where: { _ in true }) else {
+                throw POSIXError(.EADDRNOTAVAIL)
+            }
+            let result: Result<Value, any Error>
+            do { result = .success(try await body(LoopbackClient(port: port))) } catch {
+                result = .failure(error)
+            }
+            await group.triggerGracefulShutdown()
+            try await tasks.waitForAll()
+            return try result.get()
+        }
     }
 }
 
@@ -74,103 +100,6 @@ struct Answer: Sendable {
 
     var choices: [[String: Any]] { json["choices"] as? [[String: Any]] ?? [] }
     var message: [String: Any] { choices.first?["message"] as? [String: Any] ?? [:] }
-}
-
-extension TestClientProtocol {
-    func get(_ uri: String, headers: HTTPFields = [:]) async throws -> Answer {
-        try await call(uri, .get, headers, nil)
-    }
-
-    func post(_ uri: String, _ body: String, headers: HTTPFields = [:]) async throws -> Answer {
-        var headers = headers
-        if headers[.contentType] == nil { headers[.contentType] = "application/json" }
-        return try await call(uri, .post, headers, body)
-    }
-
-    func call(
-        _ uri: String, _ method: HTTPRequest.Method, _ headers: HTTPFields, _ body: String?
-    ) async throws -> Answer {
-        try await execute(
-            uri: uri, method: method, headers: headers, body: body.map { ByteBuffer(string: $0) }
-        ) { response in
-            Answer(
-                status: Int(response.status.code), headers: response.headers,
-                text: String(buffer: response.body))
-        }
-    }
-
-    func chat(_ extra: String = "") async throws -> Answer {
-        let body = #"{"messages":[{"role":"user","content":"Hi"}]"# + extra + "}"
-        return try await post("/v1/chat/completions", body)
-    }
-}
-
-/// A client made of a bare socket: it can be slow, rude or gone.
-///
-/// Its calls block, so they run on threads of their own and never on the pool the server needs.
-final class RawClient: Sendable {
-    private let descriptor: Int32
-
-    init(port: Int) throws {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        var timeout = timeval(tv_sec: 20, tv_usec: 0)
-        setsockopt(
-            descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        if result != 0 { throw POSIXError(.ECONNREFUSED) }
-        self.descriptor = descriptor
-    }
-
-    func send(_ text: String) async {
-        let bytes = Array(text.utf8)
-        await blocking { descriptor in
-            _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
-        }
-    }
-
-    private func blocking<Value: Sendable>(
-        _ call: @escaping @Sendable (Int32) -> Value
-    ) async -> Value {
-        await withCheckedContinuation { continuation in
-            Thread.detachNewThread { [descriptor] in
-                continuation.resume(returning: call(descriptor))
-            }
-        }
-    }
-
-    func post(_ path: String, _ body: String, headers: String = "") async {
-        await send(
-            "POST \(path) HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                + "Content-Length: \(body.utf8.count)\r\n\(headers)\r\n\(body)")
-    }
-
-    /// Reads until `text` appears or the server closes.
-    func read(until text: String? = nil) async -> String {
-        await blocking { descriptor in
-            var received: [UInt8] = []
-            var buffer = [UInt8](repeating: 0, count: 65_536)
-            while true {
-                let count = recv(descriptor, &buffer, buffer.count, 0)
-                if count <= 0 { break }
-                received += buffer[..<count]
-                if let text, String(decoding: received, as: UTF8.self).contains(text) { break }
-            }
-            return String(decoding: received, as: UTF8.self)
-        }
-    }
-
-    /// Leaves without a word.
-    func leave() { Glibc.shutdown(descriptor, Int32(SHUT_RDWR)) }
-
-    deinit { Glibc.close(descriptor) }
 }
 
 /// Waits until a condition holds.
