@@ -1,9 +1,11 @@
 """Composes conversations: a random walk over segments (small talk, FAQ, tasks, follow-ups)."""
 
 import re
+import sys
 
 import lexicon as L
 import social as S
+import variety
 from extra import MORE
 from faq import FAQ, FRAMES_EN, FRAMES_ZH
 from phrases import ACTIONS, PHRASES, SLOT_NAMES, SUPPLY
@@ -13,12 +15,19 @@ from tools import CATEGORY_EN, CATEGORY_ZH, REASON_EN, REASON_ZH, TOOLS, schema
 ADDRESS = ("recipient", "phone", "city", "street")
 REQUIRED = {n: [p[0] for p in t[2] if p[4] and p[0] != "address"] for n, t in TOOLS.items()}
 REQUIRED["change_address"] = ["order_id", "recipient", "phone", "place"]
+COPYING = ["change_address", "issue_invoice", "check_stock", "search_products"]
 ORDER_TASKS = [n for n in TOOLS if "order_id" in REQUIRED[n]]
 SORTS = {"zh": {"price_asc": ["从便宜到贵", "价格从低到高", "按价格从低到高排", "便宜的在前"], "price_desc": ["从贵到便宜", "价格从高到低", "按价格从高到低排", "贵的在前"], "sales": ["按销量排", "卖得最好的", "销量高的在前", "按销量排序"]},
          "en": {"price_asc": ["cheapest first", "from cheap to expensive", "lowest price first", "sorted by price, cheapest first"], "price_desc": ["most expensive first", "from expensive to cheap", "highest price first", "sorted by price, most expensive first"], "sales": ["best sellers first", "sorted by sales", "most sold first", "best selling first"]}}
 TYPES = {"zh": {"personal": ["个人发票", "个人的发票", "个人抬头发票"], "company": ["公司发票", "企业发票", "单位发票"]}, "en": {"personal": ["a personal invoice", "an invoice for a person", "a private invoice"], "company": ["a company invoice", "a business invoice", "an invoice for a company"]}}
 DEPARTMENT = {"zh": {"general": ["人工", "人工客服", "真人", "真人客服", "人工服务"], "after_sales": ["售后", "售后客服", "售后专员", "售后人员", "售后的人"], "logistics": ["物流客服", "物流专员", "管物流的人", "物流部门", "物流的人"], "finance": ["财务", "财务人员", "财务部门", "财务客服", "财务的人"]},
               "en": {"general": ["a human", "a person", "a real person", "an agent", "a human agent"], "after_sales": ["after-sales", "the after-sales team", "someone from after-sales", "an after-sales agent", "after-sales service"], "logistics": ["logistics", "the logistics team", "someone from logistics", "a logistics agent", "the logistics department"], "finance": ["finance", "the finance team", "someone from finance", "a finance agent", "the finance department"]}}
+TWO_ORDERS = (["查一下订单{a}和{b}", "我有两个订单{a}和{b}，都查一下", "订单{a}、{b}什么状态", "帮我看看{a}和{b}这两个订单", "{a}还有{b}，查下这两单", "订单号{a}和{b}，分别到哪了"],
+              ["check orders {a} and {b}", "I have two orders, {a} and {b}, please check", "what is the status of {a} and {b}", "look up {a} and also {b}", "orders {a} and {b}, where are they", "could you check both {a} and {b}"])
+SECOND = (["那第二个呢", "第二个呢", "另一个呢", "还有另外一个订单呢", "那第二单呢", "第二个订单呢"],
+          ["and the second one", "what about the second one", "and the other one", "the other order too", "now the second order", "and what about the other"])
+CORRECTION = (["不对，订单号是{x}", "说错了，是{x}", "打错了，应该是{x}", "等等，是{x}才对", "我弄错了，单号{x}", "抱歉，是{x}"],
+              ["sorry, I meant {x}", "no, it is {x}", "wrong number, it should be {x}", "wait, it's {x}", "my mistake, order {x}", "oops, the number is {x}"])
 NAMES_ZH, NAMES_EN = ["小杉", "小云", "小美", "阿福", "乐乐", "豆豆", "小智", "安安", "小助", "圆圆"], ["Sprucy", "Ada", "Max", "Ivy", "Robin", "Toby", "Nova", "Milo", "Penny", "Rex"]
 
 
@@ -43,6 +52,9 @@ for kind, pzh, qzh, _, pen, qen, _ in FAQ.values():
 MORE = {name: [p for p in items if p.lower() not in L.HELD] for name, items in MORE.items()}
 
 
+variety.register(sys.modules[__name__])
+
+
 class Conversation:
     def __init__(self, rng, split, lang):
         self.rng, self.split, self.lang = rng, split, lang
@@ -52,12 +64,21 @@ class Conversation:
         self.name, self.shop = (NAMES_ZH[0], S.SHOP_ZH) if lang == "zh" else (NAMES_EN[0], S.SHOP_EN)
 
     # -- messages ---------------------------------------------------------------------------------
-    def user(self, patterns, slots=None, more=None):
-        """`more` names a list of phrasings that only training sees."""
+    def user(self, patterns, slots=None, more=(), social=None):
+        """`more`, and the list of extra.MORE named `social`, are wordings that only training sees."""
         options = L.cut(patterns, self.split)
-        if more and self.split == "train":
-            options = options + MORE[more]
-        self.messages.append({"role": "user", "content": L.utter(self.rng, self.lang, self.rng.choice(options), slots or {}, self.split)})
+        if self.split == "train":
+            options = options + list(more) + (MORE[social] if social else [])
+        pattern = self.draw(lambda: self.rng.choice(options))
+        self.messages.append({"role": "user", "content": L.utter(self.rng, self.lang, pattern, slots or {}, self.split)})
+
+    def draw(self, make):
+        """A pattern; in training expanded, and not a held-out wording (two lists may meet in one)."""
+        for _ in range(40 if self.split == "train" else 0):
+            pattern = L.expand(self.rng, make())
+            if pattern.lower() not in L.HELD:
+                return pattern
+        return make()
 
     def answer(self, text, decision="answer", kind="", facts=()):
         self.turns.append({"index": len(self.messages), "decision": decision, "kind": kind, "facts": list(facts)})
@@ -76,12 +97,12 @@ class Conversation:
         if kind == "angry":
             return self.angry()
         name = f"{kind.upper()}_{self.lang.upper()}"
-        self.user(getattr(S, name), more=name)
+        self.user(getattr(S, name), social=name)
         text = getattr(S, f"{kind.upper()}_ANSWER_{self.lang.upper()}").format(name=self.name, shop=self.shop)
         self.answer(text, kind=kind, facts=[self.name, self.shop] if kind in ("greet", "who") else [])
 
     def angry(self):
-        self.user(self.pair(S.ANGRY_ZH, S.ANGRY_EN), more="ANGRY_" + self.lang.upper())
+        self.user(self.pair(S.ANGRY_ZH, S.ANGRY_EN), social="ANGRY_" + self.lang.upper())
         if "file_complaint" not in self.tools:
             return self.answer(self.pair(S.ANGRY_NOTOOL_ZH, S.ANGRY_NOTOOL_EN), kind="complaint_hotline")
         slots = self.slots("file_complaint")
@@ -96,8 +117,8 @@ class Conversation:
         kind, pzh, qzh, azh, pen, qen, aen = FAQ[topic]
         phrases, questions = self.pair(pzh, pen), self.pair(qzh, qen)
         if self.rng.random() < 0.55:
-            frame = L.pick(self.rng, (FRAMES_ZH if self.lang == "zh" else FRAMES_EN)[kind], self.split)
-            self.user([frame.replace("{x}", self.rng.choice(phrases))])
+            frames = (FRAMES_ZH if self.lang == "zh" else FRAMES_EN)[kind]
+            self.user([self.draw(lambda: L.pick(self.rng, frames, self.split).replace("{x}", self.rng.choice(phrases + L.more(phrases, self.split))))])
         else:
             self.user(questions)
         self.answer(self.pair(azh, aen), kind="faq:" + topic)
@@ -108,12 +129,13 @@ class Conversation:
         slots = {"t": L.pick(rng, things, self.split), "u": L.pick(rng, things, self.split), "c": L.pick(rng, cities, self.split), "d": L.pick(rng, cities, self.split), "n": rng.randint(2, 999), "m": rng.randint(2, 99)}
         if self.split == "train" and rng.random() < 0.25:
             slots["t"] = "".join(rng.choice(L.HAN) for _ in range(rng.randint(2, 4))) if zh else L.word(rng)
-        self.user(S.OOD_ZH if zh else S.OOD_EN, slots, "OOD_" + self.lang.upper())
+        self.user(S.OOD_ZH if zh else S.OOD_EN, slots, social="OOD_" + self.lang.upper())
         self.answer(self.pair(S.DECLINE_ZH, S.DECLINE_EN), "decline", "out_of_domain")
 
     def follow_up(self):
         phrases, text, facts = self.rng.choice(self.follow)
-        self.user(phrases[0 if self.lang == "zh" else 1])
+        index = 0 if self.lang == "zh" else 1
+        self.user(phrases[index], more=variety.FOLLOW[phrases[0][0]][index])
         self.answer(text, kind="follow_up", facts=facts)
 
     # -- tasks ------------------------------------------------------------------------------------
@@ -126,16 +148,16 @@ class Conversation:
         v = dict(s)
         if name in ("request_refund", "create_return"):
             v["reason"] = rng.choice(list(REASON_ZH))
-            s["reason"] = L.pick(rng, (REASON_ZH if lang == "zh" else REASON_EN)[v["reason"]], split)
+            s["reason"] = L.expand(rng, L.pick(rng, (REASON_ZH if lang == "zh" else REASON_EN)[v["reason"]], split))
         elif name == "file_complaint":
             v["category"] = rng.choice(list(CATEGORY_ZH))
-            s["category"] = L.pick(rng, (CATEGORY_ZH if lang == "zh" else CATEGORY_EN)[v["category"]], split)
+            s["category"] = L.expand(rng, L.pick(rng, (CATEGORY_ZH if lang == "zh" else CATEGORY_EN)[v["category"]], split))
         elif name == "track_parcel":
             v["carrier"] = rng.choice(list(CARRIERS))
             s["carrier"] = CARRIERS[v["carrier"]][0 if lang == "zh" else 1]
         elif name == "issue_invoice":
             v["type"] = rng.choice(["personal", "company"])
-            s["type"] = rng.choice(TYPES[lang][v["type"]])
+            s["type"] = L.expand(rng, L.either(rng, TYPES[lang][v["type"]], split))
             s["title"] = v["title"] = make(lambda: L.person(rng, lang) if v["type"] == "personal" else L.company(rng, lang))
             s["email"] = v["email"] = make(lambda: L.email(rng))
         elif name == "change_address":
@@ -147,12 +169,12 @@ class Conversation:
             s["min_price"] = v["min_price"] = low
             s["max_price"] = v["max_price"] = low + rng.choice([rng.randint(1, 90) * 10, rng.randint(5, 999)])
             v["sort"] = rng.choice(["price_asc", "price_desc", "sales"])
-            s["sort"] = rng.choice(SORTS[lang][v["sort"]])
+            s["sort"] = L.expand(rng, L.either(rng, SORTS[lang][v["sort"]], split))
         elif name == "check_stock":
             s["product"] = v["product"] = make(lambda: L.product(rng, lang, split))
         elif name == "transfer_to_human":
             v["department"] = rng.choice(["general"] * 3 + ["after_sales", "logistics", "finance"])
-            s["department"] = L.pick(rng, DEPARTMENT[lang][v["department"]], split)
+            s["department"] = L.expand(rng, L.pick(rng, DEPARTMENT[lang][v["department"]], split))
         return s, v
 
     def ask(self, name, missing):
@@ -177,6 +199,8 @@ class Conversation:
         rng = self.rng
         if name is None:
             pool = self.tools * 4 + list(TOOLS) if self.tools else list(TOOLS)
+            if self.split == "train":  # more of what is hard: long values to copy
+                pool = pool + [n for n in COPYING if n in self.tools] * 5
             name = rng.choice(pool)
         table = PHRASES[name][self.lang]
         carry = self.order and "carry" in table and name != "track_parcel" and rng.random() < 0.75
@@ -185,9 +209,10 @@ class Conversation:
         if carry:
             source = table["carry"]
         else:
-            source = table[rng.choices(["open", "partial", "vague"], [6, 2 if "partial" in table else 0, 2 if "vague" in table else 0])[0]]
+            weights = [6, 2 if "partial" in table else 0, 2 if "vague" in table else 0]
+            source = table[rng.choices(["open", "partial", "vague"], weights)[0]]
         slots = s, v = self.slots(name)
-        pattern = L.expand(rng, L.pick(rng, source, self.split))
+        pattern = L.expand(rng, self.draw(lambda: L.pick(rng, source, self.split)))
         self.user([pattern], s)
         if name not in self.tools:
             action = ACTIONS[name][0 if self.lang == "zh" else 1]
@@ -230,22 +255,21 @@ class Conversation:
     def two_orders(self):
         """Two order numbers at once: the first is looked up, "and the second one?" asks for the other."""
         a, b = (L.fresh(self.rng, self.split, lambda: L.order_id(self.rng)) for _ in "ab")
-        self.user(self.pair(["查一下订单{a}和{b}", "我有两个订单{a}和{b}，都查一下", "订单{a}、{b}什么状态", "帮我看看{a}和{b}这两个订单", "{a}还有{b}，查下这两单", "订单号{a}和{b}，分别到哪了"],
-                            ["check orders {a} and {b}", "I have two orders, {a} and {b}, please check", "what is the status of {a} and {b}", "look up {a} and also {b}", "orders {a} and {b}, where are they", "could you check both {a} and {b}"]), {"a": a, "b": b})
+        self.user(self.pair(*TWO_ORDERS), {"a": a, "b": b})
         self.run("query_order", {"order_id": a})
         if self.rng.random() < 0.8:
-            self.user(self.pair(["那第二个呢", "第二个呢", "另一个呢", "还有另外一个订单呢", "那第二单呢", "第二个订单呢"], ["and the second one", "what about the second one", "and the other one", "the other order too", "now the second order", "and what about the other"]))
+            self.user(self.pair(*SECOND))
             self.run("query_order", {"order_id": b})
 
     def correction(self):
         new = L.fresh(self.rng, self.split, lambda: L.order_id(self.rng))
-        self.user(self.pair(["不对，订单号是{x}", "说错了，是{x}", "打错了，应该是{x}", "等等，是{x}才对", "我弄错了，单号{x}", "抱歉，是{x}"], ["sorry, I meant {x}", "no, it is {x}", "wrong number, it should be {x}", "wait, it's {x}", "my mistake, order {x}", "oops, the number is {x}"]), {"x": new})
+        self.user(self.pair(*CORRECTION), {"x": new})
         self.run("query_order", {"order_id": new})
 
     def stock_of_item(self):
         n = self.rng.randrange(len(self.items))
         zh, en = ORDINALS[0][n], ORDINALS[1][n]
-        self.user(self.pair([f"{z}有货吗" for z in zh] + [f"{zh[0]}还有库存吗", f"那{zh[1]}有现货吗", f"{zh[0]}有没有货"], [f"is {e} in stock" for e in en] + [f"do you have {en[0]} in stock", f"and is {en[0]} available", f"check the stock of {en[0]}"]))
+        self.user(self.pair([f"{z}有货吗" for z in zh] + [f"{zh[0]}还有库存吗", f"那{zh[1]}有现货吗", f"{zh[0]}有没有货"], [f"is {e} in stock" for e in en] + [f"do you have {en[0]} in stock", f"and is {en[0]} available", f"check the stock of {en[0]}"]), more=variety.STOCK[n, self.lang])
         self.run("check_stock", {"product": self.items[n]})
 
     # -- whole conversations ----------------------------------------------------------------------
@@ -267,11 +291,11 @@ class Conversation:
         return self
 
     def set_scene(self):
-        rng = self.rng
+        rng, train = self.rng, self.split == "train"
         if rng.random() >= 0.22:
             count = rng.choice([1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 6])
             self.tools = rng.sample(list(TOOLS), count)
-        if rng.random() < 0.2:
+        if rng.random() < (0.35 if train else 0.2):
             self.name = rng.choice(self.pair(NAMES_ZH, NAMES_EN)) if rng.random() < 0.5 else ("小" + rng.choice(L.GIVEN) if self.lang == "zh" else L.word(rng).capitalize())
             self.shop = self.pair("".join(rng.choice(L.BRANDS_ZH) for _ in range(2)) + rng.choice(["商城", "优选", "生活馆", "超市"]), L.word(rng).capitalize() + rng.choice([" Shop", " Store", " Market"]))
             system = rng.choice(self.pair(["你是{s}的智能客服{n}。", "你是{n}，{s}的客服助手，请礼貌、简洁地回答。", "你的名字是{n}，你在{s}做客服。"], ["You are {n}, the customer service assistant of {s}.", "Your name is {n} and you work for {s}. Be polite and brief.", "You are the assistant of {s}. Your name is {n}."])).format(s=self.shop, n=self.name)
@@ -283,14 +307,14 @@ class Conversation:
             self.follow_up()
             if rng.random() < 0.7:
                 return
-        if self.last == "query_order" and rng.random() < 0.06:
+        if self.last == "query_order" and rng.random() < (0.12 if self.split == "train" else 0.06):
             return self.correction()
         if self.items and "check_stock" in self.tools and rng.random() < 0.6:
             return self.stock_of_item()
         roll = rng.random()
         if self.tools:
             if roll < 0.70:
-                if "query_order" in self.tools and rng.random() < 0.08:
+                if "query_order" in self.tools and rng.random() < (0.15 if self.split == "train" else 0.08):
                     return self.two_orders()
                 return self.task()
             weights = [8, 12, 10]

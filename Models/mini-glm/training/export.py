@@ -9,15 +9,9 @@ import os
 
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 
 from model import MiniConfig, MiniGLM
-from render import SPECIALS
-
-BASE = 6000
-
-
-def special(text):
-    return BASE + SPECIALS.index(text)
 
 
 def write(state, config, out):
@@ -25,7 +19,8 @@ def write(state, config, out):
     save_file(tensors, f"{out}/model.safetensors", metadata={"format": "pt"})
     os.chmod(f"{out}/model.safetensors", 0o644)
     c = MiniConfig(**config)
-    stops = [special(t) for t in ("<|endoftext|>", "<|user|>", "<|observation|>")]
+    tokenizer = Tokenizer.from_file(f"{out}/tokenizer.json")
+    stops = [tokenizer.token_to_id(t) for t in ("<|endoftext|>", "<|user|>", "<|observation|>")]
     settings = {
         "architectures": ["GlmForCausalLM"], "model_type": "glm", "attention_bias": True, "attention_dropout": 0.0,
         "dtype": "bfloat16", "eos_token_id": stops, "pad_token_id": stops[0], "head_dim": c.head_dim, "hidden_act": "silu",
@@ -47,7 +42,7 @@ def verify(out, config):
     theirs = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
     ours = MiniGLM(MiniConfig(**config))
     ours.load_state_dict({k: v.float() for k, v in load_file(f"{out}/model.safetensors").items()})
-    ids = torch.randint(0, BASE, (2, 300), generator=torch.Generator().manual_seed(3))
+    ids = torch.randint(0, config["vocab_size"], (2, 300), generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         a, b = theirs(ids).logits, ours(ids)
     print("largest logit difference", (a - b).abs().max().item(), "of", a.abs().max().item(), "argmax equal", (a.argmax(-1) == b.argmax(-1)).float().mean().item())

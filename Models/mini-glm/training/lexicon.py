@@ -22,16 +22,31 @@ def fresh(rng, split, make):
             return value
 
 
+# Wordings that only training sees, by the first two entries of the list they belong to (variety.py).
+MORE = {}
+
+
+def more(items, split):
+    return MORE.get(tuple(items[:2]), []) if split == "train" else []
+
+
 def cut(items, split):
     n = len(items)
     k = max(1, n // 6) if n >= 4 else 0
     if k == 0:
-        return items
-    return {"train": items[: n - 2 * k], "valid": items[n - 2 * k : n - k], "test": items[n - k :]}[split]
+        return items + more(items, split)
+    if split == "train":
+        return items[: n - 2 * k] + more(items, split)
+    return {"valid": items[n - 2 * k : n - k], "test": items[n - k :]}[split]
 
 
 def pick(rng, items, split=None):
     return rng.choice(cut(items, split) if split else items)
+
+
+def either(rng, items, split):
+    """Of lists that no split divides."""
+    return rng.choice(items + more(items, split))
 
 
 ALTERNATION = re.compile(r"\(([^()]*)\)")
@@ -85,6 +100,17 @@ HAN = bytes(b for hi in range(0xB0, 0xD7) for lo in range(0xA1, 0xFF) for b in (
 # Set by shards.py: pieces of the vocabulary. Words made of any pieces teach copying of any token;
 # words from the syllables above alone teach the syllables.
 PIECES = []
+RARE = bytes(b for row in range(0xD8, 0xF8) for cell in range(0xA1, 0xFF) for b in (row, cell)).decode("gb2312")
+
+
+def usual(share):
+    """Share of values made of familiar characters; training draws more of the unfamiliar ones."""
+    return 0.5 if PIECES else share
+
+
+def han(rng):
+    """Any common character; in training now and then one that the vocabulary spells in bytes."""
+    return rng.choice(RARE if PIECES and rng.random() < 0.06 else HAN)
 
 
 def word(rng, low=2, high=3):
@@ -125,14 +151,14 @@ def phone(rng, lang):
 
 def person(rng, lang):
     if lang == "zh":
-        return rng.choice(SURNAMES) + "".join(rng.choice(GIVEN if rng.random() < 0.85 else HAN) for _ in range(rng.randint(1, 2)))
+        return rng.choice(SURNAMES) + "".join(rng.choice(GIVEN) if rng.random() < usual(0.85) else han(rng) for _ in range(rng.randint(1, 2)))
     first = rng.choice(FIRST_EN) if rng.random() < 0.7 else word(rng).capitalize()
     return first + " " + word(rng).capitalize()
 
 
 def street(rng, lang):
     if lang == "zh":
-        name = rng.choice(STREETS_ZH) if rng.random() < 0.6 else "".join(rng.choice(HAN) for _ in range(2))
+        name = rng.choice(STREETS_ZH) if rng.random() < usual(0.6) else "".join(han(rng) for _ in range(2))
         tail = rng.choice(["", f"{rng.randint(1, 30)}栋{rng.randint(1, 32)}0{rng.randint(1, 6)}室", f"{rng.randint(1, 9)}单元{rng.randint(101, 2999)}"])
         return f"{name}{rng.choice('路路街巷')}{rng.randint(1, 999)}号{tail}"
     name = rng.choice(STREETS_EN) if rng.random() < 0.6 else word(rng).capitalize()
@@ -142,7 +168,7 @@ def street(rng, lang):
 
 def company(rng, lang):
     if lang == "zh":
-        core = "".join(rng.choice(BRANDS_ZH + list(GIVEN)) if rng.random() < 0.8 else rng.choice(HAN) for _ in range(rng.randint(2, 4)))
+        core = "".join(rng.choice(BRANDS_ZH + list(GIVEN)) if rng.random() < usual(0.8) else han(rng) for _ in range(rng.randint(2, 4)))
         return rng.choice(CITIES_ZH[:60] + [""] * 20) + core + rng.choice(["科技", "贸易", "文化", "食品", "教育", ""]) + rng.choice(["有限公司", "公司", "股份有限公司"])
     return word(rng).capitalize() + " " + rng.choice(["Trading", "Foods", "Media", "Tech", "Design", "Logistics"]) + " " + rng.choice(["Ltd", "Inc", "LLC", "GmbH"])
 
@@ -154,7 +180,7 @@ def email(rng):
 def keyword(rng, lang, split):
     """What a customer searches for; many are invented words so that copying is learned."""
     if rng.random() < (0.4 if split == "train" else 0.17):
-        return "".join(rng.choice(HAN) for _ in range(rng.randint(2, 4))) if lang == "zh" else fresh(rng, split, lambda: word(rng))
+        return "".join(han(rng) for _ in range(rng.randint(2, 4))) if lang == "zh" else fresh(rng, split, lambda: word(rng))
     noun = pick(rng, NOUN_ZH if lang == "zh" else NOUN_EN, split)
     if rng.random() < 0.45:
         adjective = pick(rng, ADJ_ZH if lang == "zh" else ADJ_EN, split)
@@ -165,7 +191,7 @@ def keyword(rng, lang, split):
 def product(rng, lang, split, kw=None):
     kw = kw or keyword(rng, lang, split)
     if lang == "zh":
-        brand = "".join(rng.choice(BRANDS_ZH if rng.random() < 0.8 else HAN) for _ in range(2))
+        brand = "".join(rng.choice(BRANDS_ZH) if rng.random() < usual(0.8) else han(rng) for _ in range(2))
         return brand + kw + rng.choice(["", "", f" {rng.choice('ABGKMPTX')}{rng.randint(1, 999)}", "Pro"])
     return word(rng, 1, 2).capitalize() + " " + " ".join(w.capitalize() for w in kw.split()) + rng.choice(["", "", f" {rng.choice('ABGKMPTX')}{rng.randint(1, 999)}", " Pro"])
 
@@ -243,5 +269,5 @@ def noise(rng, lang, text):
 
 def city_name(rng, lang, split):
     if split == "train" and rng.random() < 0.4:
-        return "".join(rng.choice(HAN) for _ in range(rng.randint(2, 3))) if lang == "zh" else word(rng).capitalize()
+        return "".join(han(rng) for _ in range(rng.randint(2, 3))) if lang == "zh" else word(rng).capitalize()
     return pick(rng, CITIES_ZH if lang == "zh" else CITIES_EN, split)

@@ -1,6 +1,7 @@
 """Golden fixtures and the test conversations.
 python make_fixtures.py golden MODEL_DIR OUT_DIR     24 conversations through transformers in f32, greedy
-python make_fixtures.py conversations OUT_FILE       300 conversations of the test split"""
+python make_fixtures.py conversations OUT_FILE       300 conversations of the test split
+python make_fixtures.py calibration OUT_FILE         60 of the validation split, for activation scales"""
 
 import json
 import sys
@@ -8,9 +9,9 @@ import sys
 from evaluate import conversations
 
 
-def write_conversations(path, count=300):
+def write_conversations(path, split="test", count=300):
     with open(path, "w") as f:
-        for c in conversations("test", count):
+        for c in conversations(split, count):
             f.write(json.dumps(c, ensure_ascii=False) + "\n")
 
 
@@ -64,5 +65,7 @@ def golden(model_dir, out):
 if __name__ == "__main__":
     if sys.argv[1] == "golden":
         golden(*sys.argv[2:4])
+    elif sys.argv[1] == "calibration":
+        write_conversations(sys.argv[2], "valid", 60)
     else:
         write_conversations(sys.argv[2])

@@ -14,7 +14,6 @@ import time
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from model import MiniConfig, MiniGLM
@@ -54,6 +53,28 @@ class Muon:
             lr = self.lr * scale * max(1, p.shape[0] / parts / p.shape[1]) ** 0.5
             p.mul_(1 - lr * self.decay).add_(update, alpha=-lr)
             p.grad = None
+
+
+class CrossEntropy(torch.autograd.Function):
+    """Per-row loss; keeps the probabilities in the logits' memory, so that the exponential of
+    [rows, vocabulary] is computed once and not again for the gradient."""
+
+    @staticmethod
+    def forward(ctx, logits, targets):
+        index = targets[:, None]
+        picked = logits.gather(1, index)
+        top = logits.amax(1, keepdim=True)
+        logits.sub_(top).exp_()
+        total = logits.sum(1, keepdim=True)
+        logits.div_(total)
+        ctx.save_for_backward(logits, index)
+        return (total.log() + top - picked)[:, 0]
+
+    @staticmethod
+    def backward(ctx, grad):
+        probabilities, index = ctx.saved_tensors
+        probabilities.scatter_add_(1, index, probabilities.new_full(index.shape, -1.0))
+        return probabilities.mul_(grad[:, None]), None
 
 
 def batches(args, state, rng, rank, ranks):
@@ -105,7 +126,7 @@ def main():
     parser.add_argument("--decay", type=float, default=0.4, help="share of the wall time spent decaying")
     parser.add_argument("--tokens", type=int, default=2560, help="per rank and step")
     parser.add_argument("--mix", type=int, default=3)
-    parser.add_argument("--vocab", type=int, default=6016)
+    parser.add_argument("--vocab", type=int, default=9024)
     parser.add_argument("--muon-lr", type=float, default=0.006)
     parser.add_argument("--adam-scale", type=float, default=0.5)
     parser.add_argument("--context", type=float, nargs=2, default=[0.15, 0.03], help="share of user/tool and system tokens in the loss")
@@ -114,7 +135,7 @@ def main():
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--init", help="start from the weights of an exported model folder")
-    parser.add_argument("--assistant", type=int, default=6008, help="id of <|assistant|>")
+    parser.add_argument("--assistant", type=int, default=8993, help="id of <|assistant|>")
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=1)
     args = parser.parse_args()
@@ -173,7 +194,7 @@ def main():
         spots = keep[:, 1:].flatten().nonzero().squeeze(1)
         positions, mask = geometry(branch)
         hidden = model.hidden(ids, positions, mask)[:, :-1].flatten(0, 1)[spots]
-        losses = F.cross_entropy(model.lm_head(hidden), ids[:, 1:].flatten()[spots], reduction="none")
+        losses = CrossEntropy.apply(model.lm_head(hidden), ids[:, 1:].flatten()[spots])
         answer = (kinds[:, 1:].flatten()[spots] == 2).float()
         # The first two tokens of a turn decide between answer, question, call and refusal.
         opening = torch.zeros_like(kinds, dtype=torch.bool)
