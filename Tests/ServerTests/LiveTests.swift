@@ -150,6 +150,7 @@ import Testing
             for raw in held { #expect(await raw.read(until: "pong").contains("pong")) }
             let refused = try RawClient(port: client.port)
             #expect(await refused.read().hasPrefix("HTTP/1.1 429"))
+            for raw in held { raw.leave() }  // held until here
         }
         #expect(await eventually { server.server.census.total == 0 })
     }
