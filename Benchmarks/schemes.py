@@ -12,10 +12,12 @@ import argparse
 import concurrent.futures
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,21 +58,21 @@ def wire(message: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def serving(program: str, model: Path, flags: list[str]) -> Iterator[str]:
+    """A server on a free port; yields its address."""
     server = subprocess.Popen([program, "serve", "--model", str(model), "--port", "0", *flags],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = server.stdout or iter(())
+    seen = []
     try:
-        lines = []
-        for line in server.stdout or ():
-            lines.append(line)
-            if "http://" in line:
-                url = "http://" + line.split("http://", 1)[1].split()[0].strip("\"',").rstrip("/")
+        for line in lines:
+            seen.append(line)
+            found = re.search(r"http://[0-9.]+:[0-9]+", line)
+            if found:
                 break
         else:
-            sys.exit("autoglm serve did not start:\n" + "".join(lines))
-        with concurrent.futures.ThreadPoolExecutor(1) as drain:
-            drain.submit(lambda: [None for _ in server.stdout or ()])
-            yield url
-            server.terminate()
+            sys.exit("autoglm serve did not start:\n" + "".join(seen))
+        threading.Thread(target=lambda: list(lines), daemon=True).start()
+        yield found.group()
     finally:
         server.terminate()
         server.wait()
@@ -129,9 +131,11 @@ def main() -> None:
                 row["bytes"] = (MODEL / "model.safetensors").stat().st_size
             else:
                 model = Path(folder) / scheme
-                done = subprocess.run([options.program, "quantize", str(MODEL), str(model), "--scheme", scheme, "--json",
-                                       "--calibration", str(options.calibration), "--evaluate", str(MODEL / "eval/test-conversations.jsonl")],
-                                      capture_output=True, text=True)
+                command = [options.program, "quantize", str(MODEL), str(model), "--scheme", scheme, "--json",
+                           "--evaluate", str(MODEL / "eval/test-conversations.jsonl")]
+                if scheme.endswith("-static"):
+                    command += ["--calibration", str(options.calibration)]
+                done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:
                     sys.exit(done.stderr)
                 row["quantize"] = json.loads(done.stdout)
@@ -147,8 +151,10 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     print("| Scheme | MB | NLL | tool name | call exact | no call where none is due | prefill | decode | decode 8 |")
     print("|---|---|---|---|---|---|---|---|---|")
+    before = next((r["quantize"]["nll_before"] for r in rows if "quantize" in r), None)
     for r in rows:
-        nll = f"{r['quantize']['nll_after']:.4f}" if "quantize" in r else ""
+        nll = r["quantize"]["nll_after"] if "quantize" in r else before if r["scheme"] == "bf16" else None
+        nll = "" if nll is None else f"{nll:.4f}"
         s = list(r["speed"].values())
         print(f"| {r['scheme']} | {r['bytes'] / 1e6:.1f} | {nll} | {r['name']:.1%} | {r['exact']:.1%} | {r['text']:.1%} | "
               + " | ".join(f"{v:,.0f}" for v in s) + " |")
