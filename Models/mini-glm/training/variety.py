@@ -5,14 +5,14 @@ additions by a list's first two entries instead. None equals a wording held out 
 
 import results
 import variety_en as EN
+import variety_faq
 import variety_zh as ZH
 from lexicon import MORE, hold
+from phrases import PHRASES, SUPPLY
 from tools import CATEGORY_EN, CATEGORY_ZH, REASON_EN, REASON_ZH
 
-try:
-    import variety_faq as VF
-except ImportError:
-    VF = None
+# Follow-up wordings by the first Chinese one of their list, and stock questions by item and language.
+FOLLOW, STOCK = {}, {}
 
 
 def add(items, more):
@@ -26,7 +26,12 @@ def tables(base, more):
 
 
 def register(dialogue):
-    from phrases import PHRASES, SUPPLY
+    tasks(dialogue)
+    references()
+    answers_without_tools(dialogue)
+
+
+def tasks(dialogue):
     for task, languages in PHRASES.items():
         for lang, kinds in languages.items():
             tables(kinds, (ZH if lang == "zh" else EN).PHRASES[task])
@@ -34,38 +39,45 @@ def register(dialogue):
         for items, more in zip(pair, (ZH.SUPPLY[slot], EN.SUPPLY[slot])):
             hold(items)
             add(items, more)
-    for zh, en in ((REASON_ZH, REASON_EN), (CATEGORY_ZH, CATEGORY_EN)):
-        for items in [*zh.values(), *en.values()]:
-            hold(items)
-    tables(REASON_ZH, ZH.REASON), tables(REASON_EN, EN.REASON)
-    tables(CATEGORY_ZH, ZH.CATEGORY), tables(CATEGORY_EN, EN.CATEGORY)
+    for zh, en, name in ((REASON_ZH, REASON_EN, "REASON"), (CATEGORY_ZH, CATEGORY_EN, "CATEGORY")):
+        for table, more in ((zh, ZH), (en, EN)):
+            for items in table.values():
+                hold(items)
+            tables(table, getattr(more, name))
     for lang, more in (("zh", ZH), ("en", EN)):
-        tables(dialogue.DEPARTMENT[lang], more.DEPARTMENT)
-        tables(dialogue.SORTS[lang], more.SORTS)
-        tables(dialogue.TYPES[lang], more.TYPES)
-    for items, zh, en in ((dialogue.TWO_ORDERS, ZH.TWO_ORDERS, EN.TWO_ORDERS), (dialogue.SECOND, ZH.SECOND, EN.SECOND), (dialogue.CORRECTION, ZH.CORRECTION, EN.CORRECTION)):
-        add(items[0], zh), add(items[1], en)
-    for key, name in ZH.FOLLOW_FIRST.items():
+        for name in ("DEPARTMENT", "SORTS", "TYPES"):
+            tables(getattr(dialogue, name)[lang], getattr(more, name))
+    for name in ("TWO_ORDERS", "SECOND", "CORRECTION"):
+        zh, en = getattr(dialogue, name)
+        add(zh, getattr(ZH, name))
+        add(en, getattr(EN, name))
+
+
+def references():
+    """Follow-ups, and questions about the first, second and third item of a list."""
+    for first, name in ZH.FOLLOW_FIRST.items():
         if name != "ITEM_PRICE":
-            FOLLOW[key] = (ZH.FOLLOW[name], EN.FOLLOW.get(name) or EN.FOLLOW[name + "S"])
+            FOLLOW[first] = (ZH.FOLLOW[name], EN.FOLLOW.get(name) or EN.FOLLOW[name + "S"])
     for n in range(3):
         zh = results.ORDINALS[0][n] + ZH.ORDINALS[n]
         en = results.ORDINALS[1][n] + EN.ORDINALS[n]
-        for asked, stock, marks in (((ZH.FOLLOW["ITEM_PRICE"], EN.FOLLOW["ITEM_PRICE"]), (ZH.STOCK_OF_ITEM, EN.STOCK_OF_ITEM), ("{z}", "{e}")),):
-            FOLLOW[results.ORDINALS[0][n][0] + "多少钱"] = tuple([p.replace(m, o) for p in patterns for o in names] for patterns, m, names in zip(asked, marks, (zh, en)))
-            for name, patterns, m, names in zip(("zh", "en"), stock, marks, (zh, en)):
-                STOCK[n, name] = [p.replace(m, o) for p in patterns for o in names]
-    if VF:
-        for topic, (kind, pzh, qzh, _, pen, qen, _) in dialogue.FAQ.items():
-            for items, more in zip((pzh, qzh, pen, qen), VF.FAQ[topic]):
-                add(items, more)
-        tables(dialogue.FRAMES_ZH, VF.FRAMES_ZH), tables(dialogue.FRAMES_EN, VF.FRAMES_EN)
-        for name, more in (("OOD_ZH", VF.OOD_ZH), ("OOD_EN", VF.OOD_EN), ("THINGS_ZH", VF.THINGS_ZH), ("THINGS_EN", VF.THINGS_EN)):
-            add(getattr(dialogue.S, name), more)
-        for lang, social in (("ZH", VF.SOCIAL_ZH), ("EN", VF.SOCIAL_EN)):
-            for name, more in social.items():
-                add(getattr(dialogue.S, f"{name}_{lang}"), more)
+        FOLLOW[zh[0] + "多少钱"] = (filled(ZH.FOLLOW["ITEM_PRICE"], "{z}", zh), filled(EN.FOLLOW["ITEM_PRICE"], "{e}", en))
+        STOCK[n, "zh"] = filled(ZH.STOCK_OF_ITEM, "{z}", zh)
+        STOCK[n, "en"] = filled(EN.STOCK_OF_ITEM, "{e}", en)
 
 
-# Follow-up wordings by the first Chinese one of their list, and stock questions by item and language.
-FOLLOW, STOCK = {}, {}
+def filled(patterns, mark, names):
+    return [p.replace(mark, name) for p in patterns for name in names]
+
+
+def answers_without_tools(dialogue):
+    for topic, (_, pzh, qzh, _, pen, qen, _) in dialogue.FAQ.items():
+        for items, more in zip((pzh, qzh, pen, qen), variety_faq.FAQ[topic]):
+            add(items, more)
+    for name in ("FRAMES_ZH", "FRAMES_EN"):
+        tables(getattr(dialogue, name), getattr(variety_faq, name))
+    for name in ("OOD_ZH", "OOD_EN", "THINGS_ZH", "THINGS_EN"):
+        add(getattr(dialogue.S, name), getattr(variety_faq, name))
+    for lang in ("ZH", "EN"):
+        for name, more in getattr(variety_faq, "SOCIAL_" + lang).items():
+            add(getattr(dialogue.S, f"{name}_{lang}"), more)
