@@ -105,7 +105,7 @@ RARE = bytes(b for row in range(0xD8, 0xF8) for cell in range(0xA1, 0xFF) for b 
 
 def usual(share):
     """Share of values made of familiar characters; training draws more of the unfamiliar ones."""
-    return 0.5 if PIECES else share
+    return 0.2 if PIECES else share
 
 
 def han(rng):
@@ -179,7 +179,7 @@ def email(rng):
 
 def keyword(rng, lang, split):
     """What a customer searches for; many are invented words so that copying is learned."""
-    if rng.random() < (0.4 if split == "train" else 0.17):
+    if rng.random() < (0.6 if split == "train" else 0.17):
         return "".join(han(rng) for _ in range(rng.randint(2, 4))) if lang == "zh" else fresh(rng, split, lambda: word(rng))
     noun = pick(rng, NOUN_ZH if lang == "zh" else NOUN_EN, split)
     if rng.random() < 0.45:
@@ -268,6 +268,6 @@ def noise(rng, lang, text):
 
 
 def city_name(rng, lang, split):
-    if split == "train" and rng.random() < 0.4:
+    if split == "train" and rng.random() < 0.7:
         return "".join(han(rng) for _ in range(rng.randint(2, 3))) if lang == "zh" else word(rng).capitalize()
     return pick(rng, CITIES_ZH if lang == "zh" else CITIES_EN, split)
