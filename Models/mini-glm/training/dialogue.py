@@ -15,7 +15,7 @@ from tools import CATEGORY_EN, CATEGORY_ZH, REASON_EN, REASON_ZH, TOOLS, schema
 ADDRESS = ("recipient", "phone", "city", "street")
 REQUIRED = {n: [p[0] for p in t[2] if p[4] and p[0] != "address"] for n, t in TOOLS.items()}
 REQUIRED["change_address"] = ["order_id", "recipient", "phone", "place"]
-COPYING = ["change_address", "issue_invoice", "check_stock", "search_products"]
+COPYING = ["change_address", "issue_invoice", "check_stock", "search_products", "store_hours"]
 ORDER_TASKS = [n for n in TOOLS if "order_id" in REQUIRED[n]]
 SORTS = {"zh": {"price_asc": ["从便宜到贵", "价格从低到高", "按价格从低到高排", "便宜的在前"], "price_desc": ["从贵到便宜", "价格从高到低", "按价格从高到低排", "贵的在前"], "sales": ["按销量排", "卖得最好的", "销量高的在前", "按销量排序"]},
          "en": {"price_asc": ["cheapest first", "from cheap to expensive", "lowest price first", "sorted by price, cheapest first"], "price_desc": ["most expensive first", "from expensive to cheap", "highest price first", "sorted by price, most expensive first"], "sales": ["best sellers first", "sorted by sales", "most sold first", "best selling first"]}}
@@ -56,8 +56,9 @@ variety.register(sys.modules[__name__])
 
 
 class Conversation:
-    def __init__(self, rng, split, lang):
-        self.rng, self.split, self.lang = rng, split, lang
+    def __init__(self, rng, split, lang, drill=False):
+        """`drill`: nothing but tasks with long values to copy; for training."""
+        self.rng, self.split, self.lang, self.drill = rng, split, lang, drill
         self.messages, self.turns, self.tools = [], [], []
         self.order = self.parcel = None
         self.items, self.follow = [], []
@@ -76,7 +77,7 @@ class Conversation:
         """A pattern; in training expanded, and not a held-out wording (two lists may meet in one)."""
         for _ in range(40 if self.split == "train" else 0):
             pattern = L.expand(self.rng, make())
-            if pattern.lower() not in L.HELD:
+            if pattern.lower() not in L.HELD and not (self.lang == "zh" and pattern in ("hi", "hello", "hey")):
                 return pattern
         return make()
 
@@ -127,8 +128,10 @@ class Conversation:
         rng, zh = self.rng, self.lang == "zh"
         things, cities = (S.THINGS_ZH, L.CITIES_ZH) if zh else (S.THINGS_EN, L.CITIES_EN)
         slots = {"t": L.pick(rng, things, self.split), "u": L.pick(rng, things, self.split), "c": L.pick(rng, cities, self.split), "d": L.pick(rng, cities, self.split), "n": rng.randint(2, 999), "m": rng.randint(2, 99)}
-        if self.split == "train" and rng.random() < 0.25:
-            slots["t"] = "".join(rng.choice(L.HAN) for _ in range(rng.randint(2, 4))) if zh else L.word(rng)
+        if self.split == "train":  # An unknown name must not mean a product or a store's city.
+            slots["c"], slots["d"] = (L.city_name(rng, self.lang, self.split) for _ in "cd")
+            if rng.random() < 0.5:
+                slots["t"] = L.keyword(rng, self.lang, self.split)
         self.user(S.OOD_ZH if zh else S.OOD_EN, slots, social="OOD_" + self.lang.upper())
         self.answer(self.pair(S.DECLINE_ZH, S.DECLINE_EN), "decline", "out_of_domain")
 
@@ -144,7 +147,7 @@ class Conversation:
         rng, lang, split = self.rng, self.lang, self.split
         make = lambda f: L.fresh(rng, split, f)
         s = {"order_id": make(lambda: L.order_id(rng)), "tracking_number": make(lambda: L.tracking(rng)), "amount": rng.randint(5, 2000), "quantity": rng.randint(1, 20),
-             "phone": make(lambda: L.phone(rng, lang)), "city": L.city_name(rng, lang, split)}
+             "phone": make(lambda: L.phone(rng, lang)), "city": L.city_name(rng, lang, split, name == "change_address")}
         v = dict(s)
         if name in ("request_refund", "create_return"):
             v["reason"] = rng.choice(list(REASON_ZH))
@@ -209,7 +212,8 @@ class Conversation:
         if carry:
             source = table["carry"]
         else:
-            weights = [6, 2 if "partial" in table else 0, 2 if "vague" in table else 0]
+            often = 4 if self.split == "train" and "reason" in REQUIRED[name] else 2  # asking for it, not inventing it
+            weights = [6, often if "partial" in table else 0, 2 if "vague" in table else 0]
             source = table[rng.choices(["open", "partial", "vague"], weights)[0]]
         slots = s, v = self.slots(name)
         pattern = L.expand(rng, self.draw(lambda: L.pick(rng, source, self.split)))
@@ -277,7 +281,7 @@ class Conversation:
         """`like`: a conversation whose tools, system message and identity this one shares."""
         rng = self.rng
         if like is not None:
-            self.tools, self.name, self.shop = like.tools, like.name, like.shop
+            self.tools, self.name, self.shop, self.drill = like.tools, like.name, like.shop, like.drill
             self.messages = [m for m in like.messages if m["role"] == "system"]
         else:
             self.set_scene()
@@ -292,9 +296,11 @@ class Conversation:
 
     def set_scene(self):
         rng, train = self.rng, self.split == "train"
-        if rng.random() >= 0.22:
+        if rng.random() >= (0.16 if train else 0.22):
             count = rng.choice([1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 6])
             self.tools = rng.sample(list(TOOLS), count)
+        if self.drill:
+            self.tools = rng.sample(COPYING + ["query_order"], rng.choice([1, 2, 2, 3]))
         if rng.random() < (0.35 if train else 0.2):
             self.name = rng.choice(self.pair(NAMES_ZH, NAMES_EN)) if rng.random() < 0.5 else ("小" + rng.choice(L.GIVEN) if self.lang == "zh" else L.word(rng).capitalize())
             self.shop = self.pair("".join(rng.choice(L.BRANDS_ZH) for _ in range(2)) + rng.choice(["商城", "优选", "生活馆", "超市"]), L.word(rng).capitalize() + rng.choice([" Shop", " Store", " Market"]))
@@ -311,6 +317,8 @@ class Conversation:
             return self.correction()
         if self.items and "check_stock" in self.tools and rng.random() < 0.6:
             return self.stock_of_item()
+        if self.drill:
+            return self.task(rng.choice(self.tools))
         roll = rng.random()
         if self.tools:
             if roll < 0.70:

@@ -15,6 +15,8 @@ from model import MiniConfig, MiniGLM
 
 
 def write(state, config, out):
+    state = dict(state)
+    state["lm_head.weight"] = torch.addmm(state["lm_head.weight"], state["model.embed_tokens.weight"], state.pop("copy_map"))
     tensors = {k: v.to(torch.bfloat16).contiguous() for k, v in state.items()}
     save_file(tensors, f"{out}/model.safetensors", metadata={"format": "pt"})
     os.chmod(f"{out}/model.safetensors", 0o644)
@@ -41,7 +43,7 @@ def verify(out, config):
     from transformers import AutoModelForCausalLM
     theirs = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
     ours = MiniGLM(MiniConfig(**config))
-    ours.load_state_dict({k: v.float() for k, v in load_file(f"{out}/model.safetensors").items()})
+    ours.load_state_dict({k: v.float() for k, v in load_file(f"{out}/model.safetensors").items()}, strict=False)  # copy_map stays zero
     ids = torch.randint(0, config["vocab_size"], (2, 300), generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         a, b = theirs(ids).logits, ours(ids)

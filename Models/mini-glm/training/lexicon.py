@@ -105,7 +105,14 @@ RARE = bytes(b for row in range(0xD8, 0xF8) for cell in range(0xA1, 0xFF) for b 
 
 def usual(share):
     """Share of values made of familiar characters; training draws more of the unfamiliar ones."""
-    return 0.2 if PIECES else share
+    return 0.15 if PIECES else share
+
+
+def longer(rng, low, high):
+    """A length; in training up to six more, so that every character is often a target."""
+    if PIECES and rng.random() < 0.7:
+        high += 6
+    return rng.randint(low, high) if high > low else low
 
 
 def han(rng):
@@ -114,8 +121,9 @@ def han(rng):
 
 
 def word(rng, low=2, high=3):
-    if PIECES and rng.random() < 0.5:
-        return "".join(rng.choice(PIECES) for _ in range(rng.randint(1, high)))[:14]
+    if PIECES and rng.random() < 0.65:
+        text = "".join(rng.choice(PIECES) for _ in range(rng.randint(1, high + 1)))
+        return text if rng.random() < 0.2 else text.lower()
     return "".join(
         rng.choice(ONSETS) + rng.choice(VOWELS) + (rng.choice(CODAS) if i else "")
         for i in range(rng.randint(low, high))
@@ -151,14 +159,14 @@ def phone(rng, lang):
 
 def person(rng, lang):
     if lang == "zh":
-        return rng.choice(SURNAMES) + "".join(rng.choice(GIVEN) if rng.random() < usual(0.85) else han(rng) for _ in range(rng.randint(1, 2)))
+        return rng.choice(SURNAMES) + "".join(rng.choice(GIVEN) if rng.random() < usual(0.85) else han(rng) for _ in range(longer(rng, 1, 2)))
     first = rng.choice(FIRST_EN) if rng.random() < 0.7 else word(rng).capitalize()
     return first + " " + word(rng).capitalize()
 
 
 def street(rng, lang):
     if lang == "zh":
-        name = rng.choice(STREETS_ZH) if rng.random() < usual(0.6) else "".join(han(rng) for _ in range(2))
+        name = rng.choice(STREETS_ZH) if rng.random() < usual(0.6) else "".join(han(rng) for _ in range(longer(rng, 2, 2)))
         tail = rng.choice(["", f"{rng.randint(1, 30)}栋{rng.randint(1, 32)}0{rng.randint(1, 6)}室", f"{rng.randint(1, 9)}单元{rng.randint(101, 2999)}"])
         return f"{name}{rng.choice('路路街巷')}{rng.randint(1, 999)}号{tail}"
     name = rng.choice(STREETS_EN) if rng.random() < 0.6 else word(rng).capitalize()
@@ -168,7 +176,7 @@ def street(rng, lang):
 
 def company(rng, lang):
     if lang == "zh":
-        core = "".join(rng.choice(BRANDS_ZH + list(GIVEN)) if rng.random() < usual(0.8) else han(rng) for _ in range(rng.randint(2, 4)))
+        core = "".join(rng.choice(BRANDS_ZH + list(GIVEN)) if rng.random() < usual(0.8) else han(rng) for _ in range(longer(rng, 2, 4)))
         return rng.choice(CITIES_ZH[:60] + [""] * 20) + core + rng.choice(["科技", "贸易", "文化", "食品", "教育", ""]) + rng.choice(["有限公司", "公司", "股份有限公司"])
     return word(rng).capitalize() + " " + rng.choice(["Trading", "Foods", "Media", "Tech", "Design", "Logistics"]) + " " + rng.choice(["Ltd", "Inc", "LLC", "GmbH"])
 
@@ -180,7 +188,9 @@ def email(rng):
 def keyword(rng, lang, split):
     """What a customer searches for; many are invented words so that copying is learned."""
     if rng.random() < (0.6 if split == "train" else 0.17):
-        return "".join(han(rng) for _ in range(rng.randint(2, 4))) if lang == "zh" else fresh(rng, split, lambda: word(rng))
+        if lang == "zh":
+            return "".join(han(rng) for _ in range(longer(rng, 2, 4)))
+        return fresh(rng, split, lambda: " ".join(word(rng) for _ in range(rng.choice([1, 1, 2, 3]) if PIECES else 1)))
     noun = pick(rng, NOUN_ZH if lang == "zh" else NOUN_EN, split)
     if rng.random() < 0.45:
         adjective = pick(rng, ADJ_ZH if lang == "zh" else ADJ_EN, split)
@@ -191,7 +201,7 @@ def keyword(rng, lang, split):
 def product(rng, lang, split, kw=None):
     kw = kw or keyword(rng, lang, split)
     if lang == "zh":
-        brand = "".join(rng.choice(BRANDS_ZH) if rng.random() < usual(0.8) else han(rng) for _ in range(2))
+        brand = "".join(rng.choice(BRANDS_ZH) if rng.random() < usual(0.8) else han(rng) for _ in range(longer(rng, 2, 2)))
         return brand + kw + rng.choice(["", "", f" {rng.choice('ABGKMPTX')}{rng.randint(1, 999)}", "Pro"])
     return word(rng, 1, 2).capitalize() + " " + " ".join(w.capitalize() for w in kw.split()) + rng.choice(["", "", f" {rng.choice('ABGKMPTX')}{rng.randint(1, 999)}", " Pro"])
 
@@ -267,7 +277,12 @@ def noise(rng, lang, text):
     return text[:i] + text[i] * 2 + text[i + 1 :] if kind < 0.9 else text[:i] + text[i + 1 :]
 
 
-def city_name(rng, lang, split):
+def city_name(rng, lang, split, before_street=False):
+    """`before_street`: a name whose end can be told from a street's beginning, as that of real cities."""
     if split == "train" and rng.random() < 0.7:
-        return "".join(han(rng) for _ in range(rng.randint(2, 3))) if lang == "zh" else word(rng).capitalize()
+        if lang == "en":
+            return word(rng).capitalize()
+        if before_street:
+            return han(rng) + han(rng) + (rng.choice("港岛庄滨门关") if rng.random() < 0.15 else "")
+        return "".join(han(rng) for _ in range(longer(rng, 2, 3)))
     return pick(rng, CITIES_ZH if lang == "zh" else CITIES_EN, split)

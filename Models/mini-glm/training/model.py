@@ -122,6 +122,9 @@ class MiniGLM(nn.Module):
         super().__init__()
         self.c, self.model = c, Trunk(c)
         self.lm_head = nn.Linear(c.hidden_size, c.vocab_size, bias=False)
+        # The head in training is lm_head + embeddings x copy_map: what is learned of copying one token
+        # serves the thousands that are seldom a target. export.py folds it into lm_head.
+        self.copy_map = nn.Parameter(torch.zeros(c.hidden_size, c.hidden_size))
         cos, sin = rope_tables(c, c.max_position_embeddings)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -142,7 +145,7 @@ class MiniGLM(nn.Module):
         """
         c = self.c
         for name, p in self.named_parameters():
-            if p.ndim == 2:
+            if p.ndim == 2 and name != "copy_map":
                 std = 0.5 * p.shape[1] ** -0.5
                 if name.endswith(("o_proj.weight", "down_proj.weight")):
                     std *= (2 * c.num_hidden_layers) ** -0.5
@@ -199,5 +202,8 @@ class MiniGLM(nn.Module):
             x = layer(x, cos, sin, mask)
         return self.model.norm(x)
 
+    def logits(self, hidden):
+        return F.linear(hidden, torch.addmm(self.lm_head.weight, self.model.embed_tokens.weight, self.copy_map))
+
     def forward(self, ids):
-        return self.lm_head(self.hidden(ids))
+        return self.logits(self.hidden(ids))

@@ -142,7 +142,7 @@ def search_products(conv, args):
     rng, kw = conv.rng, args["keyword"]
     low, high = args.get("min_price", 9), args.get("max_price", args.get("min_price", 100) + rng.randint(50, 900))
     items = []
-    for _ in range(rng.choice([1, 2, 2, 3, 3])):
+    for _ in range(rng.choice([1, 2, 2, 3, 3] if conv.split != "train" else [1, 2, 3, 3, 3])):
         items.append({"name": fresh(rng, conv.split, lambda: product(rng, conv.lang, conv.split, kw)), "price": rng.randint(min(low, high), max(low, high))})
     if rng.random() < 0.08:
         items = []

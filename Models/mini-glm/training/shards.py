@@ -37,7 +37,7 @@ def encode_sections(tokenizer, parts, closed):
 
 
 def row(tokenizer, rng, lang):
-    first = Conversation(rng, "train", lang).build(segments=0)
+    first = Conversation(rng, "train", lang, drill=rng.random() < 0.25).build(segments=0)
     scene = first.record()
     ids, kinds = encode_sections(tokenizer, sections(scene["messages"], scene["tools"]), False)
     start, branch = len(ids), [0] * len(ids)
@@ -63,7 +63,7 @@ def row(tokenizer, rng, lang):
 
 def main(tokenizer_dir, out, first, last):
     tokenizer = Tokenizer.from_file(f"{tokenizer_dir}/tokenizer.json")
-    lexicon.PIECES[:] = sorted(p for p in (t.removeprefix("Ġ").lower() for t in tokenizer.get_vocab()) if p.isascii() and p.isalpha())
+    lexicon.PIECES[:] = sorted({p for p in (t.removeprefix("Ġ") for t in tokenizer.get_vocab()) if p.isascii() and p.isalpha()})
     for number in range(first, last):
         rng = random.Random(1_000_003 * number + 17)
         arrays = {}

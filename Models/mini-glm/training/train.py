@@ -154,12 +154,12 @@ def main():
     muon = Muon(matrices, args.muon_lr)
     s = args.adam_scale
     rest = [p for n, p in model.named_parameters() if ".layers." in n and p.ndim == 1] + [model.model.norm.weight]
-    groups = [{"params": [model.model.embed_tokens.weight], "lr": 0.008 * s}, {"params": [model.lm_head.weight], "lr": 0.002 * s}, {"params": rest, "lr": 0.005 * s}]
+    groups = [{"params": [model.model.embed_tokens.weight], "lr": 0.008 * s}, {"params": [model.lm_head.weight], "lr": 0.002 * s}, {"params": rest, "lr": 0.005 * s}, {"params": [model.copy_map], "lr": 0.0006 * s}]
     adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-10, weight_decay=0.0, fused=True)
     base = [g["lr"] for g in adam.param_groups]
     state = {"step": 0, "tokens": 0, "shard": "", "seconds": 0.0}
     if args.init:
-        model.load_state_dict({k: v.float() for k, v in load_file(f"{args.init}/model.safetensors").items()})
+        model.load_state_dict({k: v.float() for k, v in load_file(f"{args.init}/model.safetensors").items()}, strict=False)
     if args.resume and os.path.exists(f"{args.out}/state.pt"):
         saved = torch.load(f"{args.out}/state.pt", weights_only=False)
         model.load_state_dict(saved["model"])
@@ -194,7 +194,7 @@ def main():
         spots = keep[:, 1:].flatten().nonzero().squeeze(1)
         positions, mask = geometry(branch)
         hidden = model.hidden(ids, positions, mask)[:, :-1].flatten(0, 1)[spots]
-        losses = CrossEntropy.apply(model.lm_head(hidden), ids[:, 1:].flatten()[spots])
+        losses = CrossEntropy.apply(model.logits(hidden), ids[:, 1:].flatten()[spots])
         answer = (kinds[:, 1:].flatten()[spots] == 2).float()
         # The first two tokens of a turn decide between answer, question, call and refusal.
         opening = torch.zeros_like(kinds, dtype=torch.bool)
