@@ -1,3 +1,5 @@
+package import AutoGLMJSON
+
 /// One answer that is not the one asked for: an HTTP status and the body clients parse.
 ///
 /// The message names the thing, the limit, the value and the remedy; it never quotes a prompt.
@@ -47,8 +49,10 @@ package struct APIError: Error, Sendable, Equatable {
         .invalid(parameter, message, code: "unsupported_value")
     }
 
-    package init(_ error: WireSyntaxError) {
-        self = .invalid(nil, error.message, code: "invalid_json")
+    package init(_ error: JSONError) {
+        self = .invalid(
+            nil, "The body is not valid JSON: \(error.explanation) at byte \(error.offset).",
+            code: "invalid_json")
     }
 
     /// `{"error":{"message","type","param","code"}}`

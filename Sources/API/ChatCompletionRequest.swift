@@ -1,3 +1,5 @@
+package import AutoGLMJSON
+
 /// The body of `POST /v1/chat/completions`, checked field by field.
 package struct ChatCompletionRequest: Sendable, Equatable {
     package var model: String?
@@ -11,10 +13,10 @@ package struct ChatCompletionRequest: Sendable, Equatable {
     /// nil: no log-probabilities; n: those of the n best tokens too.
     package var topLogprobs: Int?
     /// Extra variables of the chat template, from a short list of names.
-    package var templateArguments: [WireObject.Member]
+    package var templateArguments: [String: JSONValue]
 
     package init(body: [UInt8]) throws(APIError) {
-        let reader = try FieldReader(try WireValue.body(body), path: "")
+        let reader = try FieldReader(try JSONValue.body(body), path: "")
         model = try reader.modelName()
         guard let values = try reader.array("messages", most: RequestLimits.messages) else {
             throw reader.missing("messages")
@@ -52,15 +54,15 @@ package struct ChatCompletionRequest: Sendable, Equatable {
         return top ?? 0
     }
 
-    static func templateArguments(_ reader: FieldReader) throws(APIError) -> [WireObject.Member] {
-        guard let value = reader["chat_template_kwargs"] else { return [] }
+    static func templateArguments(_ reader: FieldReader) throws(APIError) -> [String: JSONValue] {
+        guard let value = reader["chat_template_kwargs"] else { return [:] }
         let arguments = try FieldReader(value, path: "chat_template_kwargs")
-        guard arguments.object.members.count <= RequestLimits.templateArguments else {
+        guard arguments.members.count <= RequestLimits.templateArguments else {
             throw .invalid(
                 "chat_template_kwargs",
                 "'chat_template_kwargs' may have at most \(RequestLimits.templateArguments) keys.")
         }
-        for member in arguments.object.members {
+        for member in arguments.members {
             let allowed = RequestLimits.templateArgumentNames
             guard allowed.contains(member.key) else {
                 throw .invalid(
@@ -70,12 +72,12 @@ package struct ChatCompletionRequest: Sendable, Equatable {
                     code: "template_argument_not_allowed")
             }
             switch member.value {
-            case .null, .bool, .int, .double, .string: break
+            case .null, .bool, .int, .bigInt, .double, .string: break
             case .array, .object:
                 throw arguments.mismatch(member.key, "a plain value", member.value)
             }
         }
-        return arguments.object.members
+        return arguments.object.dictionary ?? [:]
     }
 
     /// Fields that would change the meaning of the answer and that we cannot honour.
@@ -93,17 +95,6 @@ package struct ChatCompletionRequest: Sendable, Equatable {
         for modality in try reader.array("modalities", most: 8) ?? []
         where modality != .string("text") {
             throw .unsupported("modalities", "'modalities' may only hold text.")
-        }
-    }
-}
-
-extension WireValue {
-    /// A request body as a value.
-    package static func body(_ bytes: [UInt8]) throws(APIError) -> WireValue {
-        do {
-            return try WireParser.parse(bytes)
-        } catch {
-            throw APIError(error)
         }
     }
 }

@@ -1,16 +1,18 @@
+package import AutoGLMJSON
+
 /// One message of a conversation, checked, in the form chat templates read.
 ///
 /// Content parts are joined to one text, `developer` is `system`, and the arguments of past tool
 /// calls are parsed, because templates print them as JSON. Fields we do not know stay, in order.
 package struct ChatMessage: Sendable, Equatable {
     package var role: String
-    package var value: WireValue
+    package var value: JSONValue
 
     private static let roles: Set<String> = [
         "system", "developer", "user", "assistant", "tool", "function",
     ]
 
-    init(_ value: WireValue, path: String) throws(APIError) {
+    init(_ value: JSONValue, path: String) throws(APIError) {
         let reader = try FieldReader(value, path: path)
         guard let name = try reader.string("role") else { throw reader.missing("role") }
         guard Self.roles.contains(name) else {
@@ -27,15 +29,15 @@ package struct ChatMessage: Sendable, Equatable {
             throw .unsupported(
                 reader.path(of: "function_call"), "'function_call' is obsolete; use 'tool_calls'.")
         }
-        var members: [WireObject.Member] = [.init(key: "role", value: .string(role))]
-        members.append(.init(key: "content", value: content.map(WireValue.string) ?? .null))
-        if let calls { members.append(.init(key: "tool_calls", value: .array(calls))) }
+        var members: [(String, JSONValue)] = [("role", .string(role))]
+        members.append(("content", content.map(JSONValue.string) ?? .null))
+        if let calls { members.append(("tool_calls", .array(calls))) }
         for key in ["name", "tool_call_id", "reasoning_content"] {
             if let text = try reader.string(key) {
-                members.append(.init(key: key, value: .string(text)))
+                members.append((key, .string(text)))
             }
         }
-        self.value = .object(WireObject(members))
+        self.value = JSONValue(members: members)
     }
 
     /// The text of a message whose content is a string or a list of text parts.
@@ -62,47 +64,41 @@ package struct ChatMessage: Sendable, Equatable {
         return texts.joined(separator: "\n")
     }
 
-    private static func toolCalls(_ reader: FieldReader) throws(APIError) -> [WireValue]? {
+    private static func toolCalls(_ reader: FieldReader) throws(APIError) -> [JSONValue]? {
         guard let calls = try reader.array("tool_calls", most: RequestLimits.toolCalls) else {
             return nil
         }
-        var result: [WireValue] = []
+        var result: [JSONValue] = []
         for (index, call) in calls.enumerated() {
             let path = "\(reader.path(of: "tool_calls"))[\(index)]"
             let call = try FieldReader(call, path: path)
             guard let value = call["function"] else { throw call.missing("function") }
             let function = try FieldReader(value, path: call.path(of: "function"))
             guard let name = try function.string("name") else { throw function.missing("name") }
-            var members: [WireObject.Member] = []
+            var members: [(String, JSONValue)] = []
             if let id = try call.string("id") {
-                members.append(.init(key: "id", value: .string(id)))
+                members.append(("id", .string(id)))
             }
-            members.append(.init(key: "type", value: .string("function")))
-            members.append(
-                .init(
-                    key: "function",
-                    value: .object(
-                        WireObject([
-                            .init(key: "name", value: .string(name)),
-                            .init(key: "arguments", value: try arguments(function)),
-                        ]))))
-            result.append(.object(WireObject(members)))
+            members.append(("type", "function"))
+            let body: JSONValue = ["name": .string(name), "arguments": try arguments(function)]
+            members.append(("function", body))
+            result.append(JSONValue(members: members))
         }
         return result.isEmpty ? nil : result
     }
 
     /// Arguments come as a JSON text; templates want the value. A text that is no JSON is what the
     /// model once wrote, and stays as it is.
-    private static func arguments(_ function: FieldReader) throws(APIError) -> WireValue {
-        guard let value = function["arguments"] else { return .object(WireObject()) }
+    private static func arguments(_ function: FieldReader) throws(APIError) -> JSONValue {
+        guard let value = function["arguments"] else { return [:] }
         switch value {
         case .string(let text):
-            if let parsed = try? WireParser.parse(Array(text.utf8)), case .object = parsed {
+            if let parsed = try? JSONValue.parse(text, options: .request), case .object = parsed {
                 return parsed
             }
             return value
         case .object: return value
-        case .null, .bool, .int, .double, .array:
+        case .null, .bool, .int, .bigInt, .double, .array:
             throw function.mismatch("arguments", "a string", value)
         }
     }

@@ -1,3 +1,5 @@
+package import AutoGLMJSON
+
 /// The body of `POST /v1/completions`, the older endpoint that continues plain text.
 package struct CompletionRequest: Sendable, Equatable {
     /// A prompt as text or as token ids.
@@ -18,7 +20,7 @@ package struct CompletionRequest: Sendable, Equatable {
     package var echo: Bool
 
     package init(body: [UInt8]) throws(APIError) {
-        let reader = try FieldReader(try WireValue.body(body), path: "")
+        let reader = try FieldReader(try JSONValue.body(body), path: "")
         model = try reader.modelName()
         prompts = try Self.prompts(reader)
         sampling = try SamplingFields(reader)
@@ -50,7 +52,7 @@ package struct CompletionRequest: Sendable, Equatable {
                 throw .invalid("prompt", "'prompt' must not be empty.", code: "empty_array")
             }
             switch first {
-            case .int, .double:
+            case .int, .bigInt, .double:
                 return [.tokens(try tokens(elements, path: "prompt"))]
             case .string, .array: break
             case .null, .bool, .object:
@@ -69,18 +71,18 @@ package struct CompletionRequest: Sendable, Equatable {
                 case .string(let text): prompts.append(.text(text))
                 case .array(let ids):
                     prompts.append(.tokens(try tokens(ids, path: "prompt[\(index)]")))
-                case .null, .bool, .int, .double, .object:
+                case .null, .bool, .int, .bigInt, .double, .object:
                     throw .invalid(
                         "prompt[\(index)]", "'prompt[\(index)]' must be a text or token ids.")
                 }
             }
             return prompts
-        case .null, .bool, .int, .double, .object:
+        case .null, .bool, .int, .bigInt, .double, .object:
             throw reader.mismatch("prompt", "a string or an array", value)
         }
     }
 
-    static func tokens(_ values: [WireValue], path: String) throws(APIError) -> [Int32] {
+    static func tokens(_ values: [JSONValue], path: String) throws(APIError) -> [Int32] {
         var tokens: [Int32] = []
         tokens.reserveCapacity(values.count)
         for value in values {
@@ -97,14 +99,14 @@ package struct TokenizeRequest: Sendable, Equatable {
         case text(String, addSpecial: Bool)
         case messages(
             [ChatMessage], tools: [ToolDefinition], addGenerationPrompt: Bool,
-            templateArguments: [WireObject.Member])
+            templateArguments: [String: JSONValue])
     }
 
     package var model: String?
     package var source: Source
 
     package init(body: [UInt8]) throws(APIError) {
-        let reader = try FieldReader(try WireValue.body(body), path: "")
+        let reader = try FieldReader(try JSONValue.body(body), path: "")
         model = try reader.modelName()
         let prompt = try reader.string("prompt")
         let text = try reader.string("text")
@@ -138,7 +140,7 @@ package struct DetokenizeRequest: Sendable, Equatable {
     package var tokens: [Int32]
 
     package init(body: [UInt8]) throws(APIError) {
-        let reader = try FieldReader(try WireValue.body(body), path: "")
+        let reader = try FieldReader(try JSONValue.body(body), path: "")
         model = try reader.modelName()
         guard let value = reader["tokens"] else { throw reader.missing("tokens") }
         guard case .array(let values) = value else {

@@ -1,3 +1,5 @@
+package import AutoGLMJSON
+
 /// Writes JSON into a byte buffer that is reused from chunk to chunk.
 ///
 /// Keys appear in the order written; a number that JSON cannot express is never emitted.
@@ -107,20 +109,23 @@ package struct JSONWriter: Sendable {
     }
 
     /// A value a client sent, or one built for an answer.
-    package mutating func value(_ value: WireValue) {
+    package mutating func value(_ value: JSONValue) {
         switch value {
         case .null: null()
         case .bool(let flag): bool(flag)
         case .int(let number): int(number)
+        case .bigInt(let digits):
+            separate()
+            bytes.append(contentsOf: digits.utf8)
         case .double(let number): double(number)
         case .string(let text): string(text)
         case .array(let elements):
             beginArray()
             for element in elements { self.value(element) }
             endArray()
-        case .object(let object):
+        case .object:
             beginObject()
-            for member in object.members {
+            for member in value.members {
                 key(member.key)
                 self.value(member.value)
             }

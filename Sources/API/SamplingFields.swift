@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// The sampling fields both completion endpoints share, each within its limits.
 ///
 /// nil means the client said nothing, so that the model's own defaults can apply.
@@ -54,14 +56,14 @@ package struct SamplingFields: Sendable, Equatable {
         guard let value = reader["logit_bias"] else { return [:] }
         let path = reader.path(of: "logit_bias")
         let biases = try FieldReader(value, path: path)
-        guard biases.object.members.count <= RequestLimits.logitBiases else {
+        guard biases.members.count <= RequestLimits.logitBiases else {
             throw .invalid(
                 path,
                 "'\(path)' may have at most \(RequestLimits.logitBiases) entries; "
-                    + "\(biases.object.members.count) were given.")
+                    + "\(biases.members.count) were given.")
         }
         var result: [Int32: Float] = [:]
-        for member in biases.object.members {
+        for member in biases.members {
             guard let token = Int32(member.key), token >= 0 else {
                 throw .invalid(path, "The keys of '\(path)' must be token ids.")
             }
@@ -75,11 +77,11 @@ package struct SamplingFields: Sendable, Equatable {
     private static func stops(_ reader: FieldReader) throws(APIError) -> [String] {
         guard let value = reader["stop"] else { return [] }
         let path = reader.path(of: "stop")
-        let values: [WireValue]
+        let values: [JSONValue]
         switch value {
         case .string: values = [value]
         case .array: values = try reader.array("stop", most: RequestLimits.stops) ?? []
-        case .null, .bool, .int, .double, .object:
+        case .null, .bool, .int, .bigInt, .double, .object:
             throw reader.mismatch("stop", "a string or an array of strings", value)
         }
         var stops: [String] = []

@@ -1,10 +1,12 @@
+package import AutoGLMJSON
+
 /// One function a request offers to the model.
 package struct ToolDefinition: Sendable, Equatable {
     package var name: String
     /// The tool as sent: `{"type":"function","function":{…}}`.
-    package var value: WireValue
+    package var value: JSONValue
 
-    init(_ value: WireValue, path: String) throws(APIError) {
+    init(_ value: JSONValue, path: String) throws(APIError) {
         let reader = try FieldReader(value, path: path)
         guard let type = try reader.string("type") else { throw reader.missing("type") }
         guard type == "function" else {
@@ -41,7 +43,7 @@ package struct ToolDefinition: Sendable, Equatable {
     }
 
     /// Refuses what is no schema at all; the rest is text for the model.
-    private static func check(_ schema: WireValue, _ function: FieldReader) throws(APIError) {
+    private static func check(_ schema: JSONValue, _ function: FieldReader) throws(APIError) {
         let path = function.path(of: "parameters")
         let reader = try FieldReader(schema, path: path)
         var json = JSONWriter()
@@ -63,14 +65,14 @@ package struct ToolDefinition: Sendable, Equatable {
         if let type = node["type"] {
             switch type {
             case .string: break
-            case .array(let types) where types.allSatisfy(\.isString): break
-            case .null, .bool, .int, .double, .array, .object:
+            case .array(let types) where types.allSatisfy({ $0.stringValue != nil }): break
+            case .null, .bool, .int, .bigInt, .double, .array, .object:
                 throw node.mismatch("type", "a string or an array of strings", type)
             }
         }
         if let properties = node["properties"] {
             let path = node.path(of: "properties")
-            for member in try FieldReader(properties, path: path).object.members {
+            for member in try FieldReader(properties, path: path).members {
                 guard case .object = member.value else { continue }
                 try checkNode(
                     try FieldReader(member.value, path: "\(path).\(member.key)"), depth: depth + 1)
@@ -126,7 +128,7 @@ package enum ToolChoice: Sendable, Equatable {
                     function.path(of: "name"), "'tool_choice' names a function not in 'tools'.")
             }
             return .function(name)
-        case .null, .bool, .int, .double, .string, .array:
+        case .null, .bool, .int, .bigInt, .double, .string, .array:
             throw .invalid(
                 path, "'tool_choice' must be none, auto, required or an object naming a function.")
         }

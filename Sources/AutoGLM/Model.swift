@@ -1,6 +1,7 @@
 import AutoGLMCompute
 @_exported public import AutoGLMDecoding
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMText
 
 /// A language model loaded into this process, ready for many conversations at once.

@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 import AutoGLMModels
 import AutoGLMText
 

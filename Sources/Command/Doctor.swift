@@ -1,6 +1,7 @@
 import ArgumentParser
 import AutoGLMCompute
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMText
 import Foundation
 

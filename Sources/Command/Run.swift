@@ -1,6 +1,7 @@
 import ArgumentParser
 import AutoGLMDecoding
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMText
 import Foundation
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import AutoGLMCompute
+import AutoGLMJSON
 import AutoGLMModels
 import AutoGLMText
 import Foundation

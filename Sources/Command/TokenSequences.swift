@@ -1,4 +1,5 @@
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMModels
 import AutoGLMText
 import Foundation

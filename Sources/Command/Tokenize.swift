@@ -1,5 +1,6 @@
 import ArgumentParser
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMText
 import Foundation
 

@@ -1,4 +1,5 @@
 import AutoGLMCompute
+package import AutoGLMJSON
 import AutoGLMModels
 package import AutoGLMText
 import FoundationEssentials
@@ -236,8 +237,7 @@ package struct ModelText: Sendable {
         guard let bytes = try read(path) else { return nil }
         let config: JSONValue
         do {
-            config = try JSONValue.parse(
-                Array(bytes), options: JSONParseOptions(replacesLoneSurrogates: true))
+            config = try JSONValue.parse(Array(bytes), options: .checkpointFile)
         } catch {
             throw LoadError.unreadable(file: path, reason: "\(error)")
         }

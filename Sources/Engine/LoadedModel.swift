@@ -1,3 +1,4 @@
+package import AutoGLMJSON
 package import AutoGLMModels
 package import AutoGLMText
 import FoundationEssentials

@@ -1,3 +1,4 @@
+import AutoGLMJSON
 import FoundationEssentials
 
 /// One object of a configuration file, with errors that name the file and the key.
@@ -5,31 +6,32 @@ struct ConfigObject {
     let file: String
     /// Where this object lies in the file: `rope_parameters.`
     var prefix = ""
-    let members: [String: ConfigValue]
+    let members: [String: JSONValue]
 
     /// Reads a whole file.
     init(file: String) throws(CheckpointError) {
         let opened = try CheckpointFile(path: file)
         let bytes = try opened.bytes(at: 0, count: opened.byteCount, limit: 16 << 20)
-        let json: ConfigValue
-        do { json = try JSONScanner.parse(bytes) } catch {
-            throw .malformed(file: file, offset: error.offset, field: "JSON", reason: error.reason)
+        let json: JSONValue
+        do { json = try JSONValue.parse(bytes, options: .checkpointFile) } catch {
+            throw .malformed(
+                file: file, offset: error.offset, field: "JSON", reason: error.explanation)
         }
-        guard case .object(let members) = json else {
+        guard let members = json.dictionary else {
             throw .malformed(file: file, offset: 0, field: "JSON", reason: "no object")
         }
         self.file = file
         self.members = members
     }
 
-    init(file: String, prefix: String, members: [String: ConfigValue]) {
+    init(file: String, prefix: String, members: [String: JSONValue]) {
         self.file = file
         self.prefix = prefix
         self.members = members
     }
 
     /// The first of `keys` that is there and not null.
-    private func first(_ keys: [String]) -> (key: String, value: ConfigValue)? {
+    private func first(_ keys: [String]) -> (key: String, value: JSONValue)? {
         for key in keys {
             if let value = members[key], value != .null { return (prefix + key, value) }
         }
@@ -40,13 +42,10 @@ struct ConfigObject {
 
     func integer(_ keys: String...) throws(CheckpointError) -> Int? {
         guard let (key, value) = first(keys) else { return nil }
-        switch value {
-        case .integer(let number): return number
-        case .number(let number):
-            if let whole = Int(exactly: number) { return whole }
-        default: break
+        guard let whole = value.intValue else {
+            throw refuse(key, value, "must be a whole number")
         }
-        throw refuse(key, value, "must be a whole number")
+        return Int(whole)
     }
 
     func required(_ keys: String...) throws(CheckpointError) -> Int {
@@ -60,11 +59,10 @@ struct ConfigObject {
 
     func number(_ keys: String...) throws(CheckpointError) -> Double? {
         guard let (key, value) = first(keys) else { return nil }
-        switch value {
-        case .integer(let number): return Double(number)
-        case .number(let number): return number
-        default: throw refuse(key, value, "must be a number")
+        guard let number = value.doubleValue else {
+            throw refuse(key, value, "must be a number")
         }
+        return number
     }
 
     func bool(_ keys: String...) throws(CheckpointError) -> Bool? {
@@ -83,7 +81,7 @@ struct ConfigObject {
 
     func object(_ key: String) throws(CheckpointError) -> ConfigObject? {
         guard let (_, value) = first([key]) else { return nil }
-        guard case .object(let members) = value else {
+        guard let members = value.dictionary else {
             throw refuse(prefix + key, value, "must be an object")
         }
         return ConfigObject(file: file, prefix: prefix + key + ".", members: members)
@@ -94,7 +92,7 @@ struct ConfigObject {
         guard case .array(let values) = value else {
             throw refuse(prefix + key, value, "must be a list")
         }
-        return values.compactMap { if case .string(let text) = $0 { text } else { nil } }
+        return values.compactMap(\.stringValue)
     }
 
     /// One token id or a list of them.
@@ -103,25 +101,22 @@ struct ConfigObject {
         let values = if case .array(let list) = value { list } else { [value] }
         var tokens: [Int] = []
         for value in values {
-            guard case .integer(let token) = value else {
+            guard case .int(let token) = value else {
                 throw refuse(prefix + key, value, "must be a token id or a list of them")
             }
             // Some makers write -1 for "none".
-            if token >= 0 { tokens.append(token) }
+            if token >= 0 { tokens.append(Int(token)) }
         }
         return tokens
     }
 
-    func refuse(_ key: String, _ value: ConfigValue, _ reason: String) -> CheckpointError {
+    func refuse(_ key: String, _ value: JSONValue, _ reason: String) -> CheckpointError {
         let text =
             switch value {
-            case .null: "null"
-            case .bool(let flag): "\(flag)"
-            case .integer(let number): "\(number)"
-            case .number(let number): "\(number)"
             case .string(let text): "\"\(excerpt(text))\""
             case .array: "a list"
             case .object: "an object"
+            case .null, .bool, .int, .bigInt, .double: excerpt(value.serialized())
             }
         return .configuration(file: file, key: key, value: text, reason: reason)
     }

@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 import FoundationEssentials
 
 extension ModelConfig {
@@ -154,7 +155,7 @@ extension ModelConfig {
             guard let value = try json.number(key) else { return nil }
             guard range.contains(value) else {
                 throw json.refuse(
-                    key, .number(value), "must be from \(range.lowerBound) to \(range.upperBound)")
+                    key, .double(value), "must be from \(range.lowerBound) to \(range.upperBound)")
             }
             return Float(value)
         }
@@ -165,7 +166,7 @@ extension ModelConfig {
         sampling.repetitionPenalty = try fraction("repetition_penalty", 0.01...100)
         if let topK = try json.integer("top_k") {
             guard (0...Limits.vocabulary.upperBound).contains(topK) else {
-                throw json.refuse("top_k", .integer(topK), "must be 0 (off) or above")
+                throw json.refuse("top_k", .int(Int64(topK)), "must be 0 (off) or above")
             }
             sampling.topK = topK
         }
@@ -199,12 +200,12 @@ extension RopeConfig {
         let factor = try modern?.number("partial_rotary_factor") ?? formerFactor ?? partialFactor
         guard factor > 0, factor <= 1 else {
             throw json.refuse(
-                "partial_rotary_factor", .number(factor), "must be above 0 and at most 1")
+                "partial_rotary_factor", .double(factor), "must be above 0 and at most 1")
         }
         // A product below must fit Int.
         guard ModelConfig.Limits.headDim.contains(headDim) else {
             throw json.refuse(
-                "head_dim", .integer(headDim),
+                "head_dim", .int(Int64(headDim)),
                 "must be from 2 to \(ModelConfig.Limits.headDim.upperBound)")
         }
         theta = try modern?.number("rope_theta") ?? formerTheta ?? 10_000

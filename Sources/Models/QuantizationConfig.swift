@@ -1,4 +1,5 @@
 package import AutoGLMCompute
+import AutoGLMJSON
 
 /// How the linear layers of a safetensors checkpoint were quantised (`quantization_config`).
 package struct QuantizationConfig: Sendable, Equatable {

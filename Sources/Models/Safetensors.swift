@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 import FoundationEssentials
 
 /// Reads the headers of safetensors files; single ones and those split by an index.
@@ -45,12 +46,12 @@ package enum Safetensors {
     {
         let file = try CheckpointFile(path: index)
         let bytes = try file.bytes(at: 0, count: file.byteCount, limit: headerLimit)
-        let json: ConfigValue
-        do { json = try JSONScanner.parse(bytes) } catch {
+        let json: JSONValue
+        do { json = try JSONValue.parse(bytes, options: .checkpointFile) } catch {
             throw .malformed(
-                file: index, offset: error.offset, field: "JSON", reason: error.reason)
+                file: index, offset: error.offset, field: "JSON", reason: error.explanation)
         }
-        guard case .object(let root) = json, case .object(let map)? = root["weight_map"] else {
+        guard let map = json["weight_map"]?.dictionary else {
             throw .malformed(
                 file: index, offset: nil, field: "weight_map", reason: "no such object")
         }
@@ -116,7 +117,8 @@ package enum Safetensors {
             return (entries, metadata, 8 + Int(length))
         } catch {
             throw .malformed(
-                file: file.path, offset: 8 + error.offset, field: "header", reason: error.reason)
+                file: file.path, offset: 8 + error.offset, field: "header",
+                reason: error.explanation)
         }
     }
 
@@ -129,91 +131,75 @@ package enum Safetensors {
     }
 
     private static func parse(_ header: [UInt8])
-        throws(JSONFailure) -> (entries: [Entry], metadata: [String: String])
+        throws(JSONError) -> (entries: [Entry], metadata: [String: String])
     {
-        var scanner = JSONScanner(header, acceptsNonFinite: false)
+        var cursor = JSONCursor(header)
         var entries: [Entry] = []
         var names: Set<String> = []
         var metadata: [String: String] = [:]
-        try scanner.expect("{")
-        if !scanner.take("}") {
-            repeat {
-                let name = try scanner.string()
-                guard names.insert(name).inserted else {
-                    throw scanner.failure("\(excerpt(name)) is there twice")
+        try cursor.readMembers { (cursor, name) throws(JSONError) in
+            guard names.insert(name).inserted else {
+                throw cursor.error(.unusable("\(excerpt(name)) is there twice"))
+            }
+            if name == "__metadata__" {
+                try cursor.readMembers { (cursor, key) throws(JSONError) in
+                    metadata[key] = try cursor.readString()
                 }
-                try scanner.expect(":")
-                if name == "__metadata__" {
-                    metadata = try readMetadata(&scanner)
-                } else {
-                    entries.append(try entry(name, &scanner))
-                }
-            } while scanner.take(",")
-            try scanner.expect("}")
+            } else {
+                entries.append(try entry(name, &cursor))
+            }
         }
-        try scanner.finish()
+        try cursor.expectEnd()
         return (entries, metadata)
     }
 
-    private static func readMetadata(_ scanner: inout JSONScanner)
-        throws(JSONFailure) -> [String: String]
-    {
-        var metadata: [String: String] = [:]
-        try scanner.expect("{")
-        if scanner.take("}") { return metadata }
-        repeat {
-            let key = try scanner.string()
-            try scanner.expect(":")
-            metadata[key] = try scanner.string()
-        } while scanner.take(",")
-        try scanner.expect("}")
-        return metadata
-    }
-
-    private static func entry(_ name: String, _ scanner: inout JSONScanner)
-        throws(JSONFailure) -> Entry
+    private static func entry(_ name: String, _ cursor: inout JSONCursor)
+        throws(JSONError) -> Entry
     {
         var entry = Entry(name: name)
-        try scanner.expect("{")
-        repeat {
-            let key = try scanner.string()
-            try scanner.expect(":")
+        try cursor.readMembers { (cursor, key) throws(JSONError) in
             switch key {
             case "dtype":
-                let type = try scanner.string()
+                let type = try cursor.readString()
                 guard let known = DataType(rawValue: type) else {
-                    throw scanner.failure("type \(excerpt(type)) of \(excerpt(name)) is unknown")
+                    throw cursor.error(
+                        .unusable("type \(excerpt(type)) of \(excerpt(name)) is unknown"))
                 }
                 entry.type = known
-            case "shape": entry.shape = try counts(&scanner, limit: dimensionsLimit)
+            case "shape": entry.shape = try counts(&cursor, limit: dimensionsLimit)
             case "data_offsets":
-                let offsets = try counts(&scanner, limit: 2)
+                let offsets = try counts(&cursor, limit: 2)
                 guard offsets.count == 2, offsets[0] <= offsets[1] else {
-                    throw scanner.failure(
-                        "data_offsets of \(excerpt(name)) are not a start and an end after it")
+                    throw cursor.error(
+                        .unusable(
+                            "data_offsets of \(excerpt(name)) are not a start and an end after it"))
                 }
                 (entry.begin, entry.end) = (offsets[0], offsets[1])
-            default: _ = try scanner.value()
+            default: _ = try cursor.readValue()
             }
-        } while scanner.take(",")
-        try scanner.expect("}")
+        }
         guard entry.type != nil, entry.shape != nil, entry.end >= 0 else {
-            throw scanner.failure("\(excerpt(name)) lacks dtype, shape or data_offsets")
+            throw cursor.error(
+                .unusable("\(excerpt(name)) lacks dtype, shape or data_offsets"))
         }
         return entry
     }
 
-    private static func counts(_ scanner: inout JSONScanner, limit: Int)
-        throws(JSONFailure) -> [Int]
+    /// Whole numbers from 0, as counts and offsets must be.
+    private static func counts(_ cursor: inout JSONCursor, limit: Int)
+        throws(JSONError) -> [Int]
     {
         var counts: [Int] = []
-        try scanner.expect("[")
-        if scanner.take("]") { return counts }
-        repeat {
-            guard counts.count < limit else { throw scanner.failure("more than \(limit) numbers") }
-            counts.append(try scanner.count())
-        } while scanner.take(",")
-        try scanner.expect("]")
+        try cursor.readElements { (cursor) throws(JSONError) in
+            guard counts.count < limit else {
+                throw cursor.error(.unusable("more than \(limit) numbers"))
+            }
+            let count = try cursor.readInt()
+            guard count >= 0 else {
+                throw cursor.error(.unusable("a whole number from 0 to \(Int.max) expected"))
+            }
+            counts.append(Int(count))
+        }
         return counts
     }
 

@@ -1,5 +1,6 @@
 import AutoGLMAPI
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMObservability
 import AutoGLMText
 import FoundationEssentials
@@ -59,17 +60,12 @@ struct ChatRoute: Sendable {
     private func render(
         _ request: ChatCompletionRequest
     ) throws -> (prompt: [Int32], tools: [JSONValue]) {
-        let tools =
-            request.toolChoice == .none ? [] : request.tools.map { JSONValue($0.value) }
-        var variables: [String: JSONValue] = [:]
-        for argument in request.templateArguments {
-            variables[argument.key] = JSONValue(argument.value)
-        }
+        let tools = request.toolChoice == .none ? [] : request.tools.map(\.value)
         do {
             let prompt = try model.prompt(
                 Conversation(
-                    messages: request.messages.map { JSONValue($0.value) }, tools: tools,
-                    variables: variables))
+                    messages: request.messages.map(\.value), tools: tools,
+                    variables: request.templateArguments))
             return (prompt, tools)
         } catch {
             throw APIError.unrenderable(error)

@@ -1,4 +1,5 @@
 package import AutoGLMEngine
+package import AutoGLMJSON
 package import AutoGLMText
 
 extension LoadedModel: ServedModel {

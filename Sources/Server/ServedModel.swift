@@ -1,4 +1,5 @@
 package import AutoGLMEngine
+package import AutoGLMJSON
 package import AutoGLMText
 
 /// What the routes need of a model. `LoadedModel` is one; tests bring a scripted one.

@@ -1,5 +1,6 @@
 import AutoGLMAPI
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMText
 import Hummingbird
 import HummingbirdCore
@@ -33,14 +34,12 @@ struct TokenRoutes: Sendable {
         case .text(let text, let addSpecial):
             return try model.encode(text, addSpecial: addSpecial)
         case .messages(let messages, let tools, let addGenerationPrompt, let arguments):
-            var variables: [String: JSONValue] = [:]
-            for argument in arguments { variables[argument.key] = JSONValue(argument.value) }
             do {
                 return try model.prompt(
                     Conversation(
-                        messages: messages.map { JSONValue($0.value) },
-                        tools: tools.map { JSONValue($0.value) },
-                        addGenerationPrompt: addGenerationPrompt, variables: variables))
+                        messages: messages.map(\.value),
+                        tools: tools.map(\.value),
+                        addGenerationPrompt: addGenerationPrompt, variables: arguments))
             } catch {
                 throw APIError.unrenderable(error)
             }

@@ -6,8 +6,8 @@ import Testing
 /// the architecture, and that should be a decision.
 @Suite struct ImportTests {
     static let ours = [
-        "CAutoGLMKernels", "AutoGLMCompute", "AutoGLMModels", "AutoGLMText", "AutoGLMDecoding",
-        "AutoGLMScheduling", "AutoGLMEngine", "AutoGLMAPI", "AutoGLMServer",
+        "CAutoGLMKernels", "AutoGLMCompute", "AutoGLMJSON", "AutoGLMModels", "AutoGLMText",
+        "AutoGLMDecoding", "AutoGLMScheduling", "AutoGLMEngine", "AutoGLMAPI", "AutoGLMServer",
         "AutoGLMObservability", "AutoGLM", "CAutoGLMDefaultModel",
     ]
     /// The C library and Foundation's two halves; every Swift module may use them.
@@ -17,26 +17,28 @@ import Testing
     ]
     static let allowed: [String: Set<String>] = [
         "Compute": ["CAutoGLMKernels", "SystemPackage"],
-        "Models": ["AutoGLMCompute"],
-        "Text": ["Collections", "OrderedCollections", "DequeModule", "HeapModule"],
+        "JSON": ["OrderedCollections"],
+        "Models": ["AutoGLMCompute", "AutoGLMJSON"],
+        "Text": ["AutoGLMJSON", "Collections", "OrderedCollections", "DequeModule", "HeapModule"],
         "Decoding": ["AutoGLMText"],
         "Scheduling": [
             "Collections", "OrderedCollections", "DequeModule", "HeapModule",
         ],
         "Engine": [
             "AutoGLMModels", "AutoGLMCompute", "AutoGLMDecoding", "AutoGLMText",
-            "AutoGLMScheduling", "Logging",
+            "AutoGLMJSON", "AutoGLMScheduling", "Logging",
         ],
-        "API": [],
+        "API": ["AutoGLMJSON"],
         "Observability": ["Logging"],
         "Server": [
-            "AutoGLMAPI", "AutoGLMEngine", "AutoGLMText", "AutoGLMDecoding",
+            "AutoGLMAPI", "AutoGLMEngine", "AutoGLMText", "AutoGLMJSON", "AutoGLMDecoding",
             "AutoGLMObservability", "AutoGLMModels", "Hummingbird", "HummingbirdCore",
             "HTTPTypes", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOHTTPTypes", "Logging",
             "ServiceLifecycle", "UnixSignals", "AsyncAlgorithms", "NIOHTTPTypesHTTP1",
         ],
         "AutoGLM": [
-            "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMDecoding",
+            "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMJSON",
+            "AutoGLMDecoding",
         ],
     ]
 

@@ -1,5 +1,6 @@
 import AutoGLM
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMText
 import Foundation
 import TestKit

@@ -1,4 +1,5 @@
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMText
 import Foundation
 import TestKit

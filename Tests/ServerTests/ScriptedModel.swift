@@ -1,5 +1,6 @@
 import AutoGLMDecoding
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMServer
 import AutoGLMText
 import Synchronization

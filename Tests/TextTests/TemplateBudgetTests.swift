@@ -1,3 +1,4 @@
+import AutoGLMJSON
 @testable import AutoGLMText
 import Foundation
 import OrderedCollections

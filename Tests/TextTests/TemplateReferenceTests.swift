@@ -1,3 +1,4 @@
+import AutoGLMJSON
 import AutoGLMText
 import Foundation
 import OrderedCollections

@@ -1,3 +1,4 @@
+import AutoGLMJSON
 import Foundation
 import TestKit
 import Testing

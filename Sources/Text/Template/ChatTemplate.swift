@@ -1,3 +1,4 @@
+package import AutoGLMJSON
 import OrderedCollections
 
 /// A prompt made by a chat template.

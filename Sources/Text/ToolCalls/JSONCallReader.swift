@@ -1,3 +1,4 @@
+import AutoGLMJSON
 import OrderedCollections
 
 /// Reads `{"name": "f", "arguments": {…}}` byte by byte, in any order of keys, and hands the

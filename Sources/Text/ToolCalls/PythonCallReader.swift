@@ -1,3 +1,4 @@
+import AutoGLMJSON
 import OrderedCollections
 
 /// Reads calls written as Python, `f(a="x", b=[1, None])`: keyword arguments with literal values.

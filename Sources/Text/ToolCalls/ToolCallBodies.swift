@@ -1,3 +1,4 @@
+import AutoGLMJSON
 import OrderedCollections
 
 /// Readers of what stands between the marks of a call.

@@ -1,3 +1,5 @@
+package import AutoGLMJSON
+
 /// What a parser found in generated text, in order.
 package enum ToolCallEvent: Sendable, Equatable {
     /// More of the answer.

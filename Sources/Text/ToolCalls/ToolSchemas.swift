@@ -1,3 +1,4 @@
+import AutoGLMJSON
 import OrderedCollections
 
 /// The tools a request offers, as far as parsing calls needs them.

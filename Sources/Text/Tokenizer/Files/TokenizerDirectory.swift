@@ -1,3 +1,4 @@
+import AutoGLMJSON
 import FoundationEssentials
 import OrderedCollections
 
@@ -49,8 +50,7 @@ struct TokenizerDirectory {
     func readJSON(_ name: String) throws(TokenizerError) -> JSONValue? {
         guard let bytes = try read(name) else { return nil }
         do throws(JSONError) {
-            return try JSONValue.parse(
-                bytes, options: JSONParseOptions(replacesLoneSurrogates: true))
+            return try JSONValue.parse(bytes, options: .checkpointFile)
         } catch {
             throw TokenizerError.malformed(
                 file: file(name), field: "document", reason: error.description)

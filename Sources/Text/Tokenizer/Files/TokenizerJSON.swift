@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// Reads tokenizer.json of the Hugging Face tokenizers library.
 ///
 /// The vocabulary and the merges, nearly all of the file, go straight from the text into their

@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// The small parts of tokenizer.json. Anything not implemented is an error that names it:
 /// silently wrong ids would be worse.
 struct TokenizerJSONComponents {

@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// Reads vocab.json and merges.txt: byte-level BPE as GPT-2 and Qwen2 publish it.
 struct VocabularyFiles {
     let vocabularyFile: String

@@ -4,16 +4,18 @@ import OrderedCollections
 /// (a vocabulary of 150,000 entries is read straight into its table).
 ///
 /// Every read leaves `position` behind the value read; errors name a byte offset.
-struct JSONCursor {
-    let bytes: [UInt8]
-    let end: Int
-    let options: JSONParseOptions
-    private(set) var position: Int
+package struct JSONCursor {
+    private let bytes: [UInt8]
+    private let end: Int
+    private let options: JSONParseOptions
+    private var position: Int
     private var depth = 0
+    private var values = 0
     /// The last string read by `readStringBytes`, unescaped, valid UTF-8.
-    private(set) var scratch: [UInt8] = []
+    package private(set) var scratch: [UInt8] = []
 
-    init(
+    /// Reads the whole of `bytes`, or one `range` of it; errors name offsets in `bytes`.
+    package init(
         _ bytes: [UInt8], range: Range<Int>? = nil,
         options: JSONParseOptions = JSONParseOptions()
     ) {
@@ -22,13 +24,17 @@ struct JSONCursor {
         position = range?.lowerBound ?? 0
         end = range?.upperBound ?? bytes.count
         scratch.reserveCapacity(256)
+        if options.skipsByteOrderMark, position == 0, bytes.starts(with: [0xEF, 0xBB, 0xBF]) {
+            position = 3
+        }
     }
 
-    func error(_ reason: JSONError.Reason, at offset: Int? = nil) -> JSONError {
+    /// An error at `offset`, or where the cursor stands.
+    package func error(_ reason: JSONError.Reason, at offset: Int? = nil) -> JSONError {
         JSONError(reason: reason, offset: offset ?? position)
     }
 
-    mutating func skipWhitespace() {
+    private mutating func skipWhitespace() {
         while position < end {
             switch bytes[position] {
             case 0x20, 0x0A, 0x0D, 0x09: position += 1
@@ -38,19 +44,20 @@ struct JSONCursor {
     }
 
     /// The next byte that is not whitespace, not consumed.
-    mutating func peek() throws(JSONError) -> UInt8 {
+    package mutating func peek() throws(JSONError) -> UInt8 {
         skipWhitespace()
         guard position < end else { throw error(.unexpectedEnd) }
         return bytes[position]
     }
 
-    mutating func expect(_ byte: UInt8) throws(JSONError) {
+    private mutating func expect(_ byte: UInt8) throws(JSONError) {
         let found = try peek()
         guard found == byte else { throw error(.unexpectedByte(found)) }
         position += 1
     }
 
-    mutating func expectEnd() throws(JSONError) {
+    /// Throws when anything but whitespace is left.
+    package mutating func expectEnd() throws(JSONError) {
         skipWhitespace()
         if position < end { throw error(.trailingBytes) }
     }
@@ -74,7 +81,9 @@ struct JSONCursor {
 
     // MARK: Whole values
 
-    mutating func readValue() throws(JSONError) -> JSONValue {
+    package mutating func readValue() throws(JSONError) -> JSONValue {
+        values += 1
+        if values > options.valuesMax { throw error(.tooManyValues(limit: options.valuesMax)) }
         switch try peek() {
         case UInt8(ascii: "{"): return try readObject()
         case UInt8(ascii: "["): return try readArray()
@@ -82,6 +91,10 @@ struct JSONCursor {
         case UInt8(ascii: "t"): return try expect(literal: "true", .bool(true))
         case UInt8(ascii: "f"): return try expect(literal: "false", .bool(false))
         case UInt8(ascii: "n"): return try expect(literal: "null", .null)
+        case UInt8(ascii: "N") where options.acceptsNonFinite:
+            return try expect(literal: "NaN", .double(.nan))
+        case UInt8(ascii: "I") where options.acceptsNonFinite:
+            return try expect(literal: "Infinity", .double(.infinity))
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try readNumber()
         case let other: throw error(.unexpectedByte(other))
         }
@@ -90,6 +103,9 @@ struct JSONCursor {
     private mutating func readObject() throws(JSONError) -> JSONValue {
         var members: OrderedDictionary<String, JSONValue> = [:]
         try readMembers { (cursor, key) throws(JSONError) in
+            if cursor.options.refusesRepeatedKeys, members[key] != nil {
+                throw cursor.error(.repeatedKey)
+            }
             members[key] = try cursor.readValue()
         }
         return .object(members)
@@ -104,7 +120,7 @@ struct JSONCursor {
     }
 
     /// Calls `body` once per member of the object that comes next; it must read the value.
-    mutating func readMembers(
+    package mutating func readMembers(
         _ body: (inout JSONCursor, String) throws(JSONError) -> Void
     ) throws(JSONError) {
         try readMembersRaw { (cursor) throws(JSONError) in
@@ -114,7 +130,7 @@ struct JSONCursor {
     }
 
     /// As `readMembers`, with the key left in `scratch` (before the value is read).
-    mutating func readMembersRaw(
+    package mutating func readMembersRaw(
         _ body: (inout JSONCursor) throws(JSONError) -> Void
     ) throws(JSONError) {
         try expect(UInt8(ascii: "{"))
@@ -138,7 +154,7 @@ struct JSONCursor {
     }
 
     /// Calls `body` once per element of the array that comes next; it must read the element.
-    mutating func readElements(
+    package mutating func readElements(
         _ body: (inout JSONCursor) throws(JSONError) -> Void
     ) throws(JSONError) {
         try expect(UInt8(ascii: "["))
@@ -161,7 +177,7 @@ struct JSONCursor {
 
     /// Steps over one value and returns where it stands. Only strings and the depth of brackets
     /// are followed: whoever wants the value reads the range, and then everything is checked.
-    mutating func skipValue() throws(JSONError) -> Range<Int> {
+    package mutating func skipValue() throws(JSONError) -> Range<Int> {
         let first = try peek()
         let start = position
         guard first == UInt8(ascii: "{") || first == UInt8(ascii: "[") else {
@@ -196,16 +212,17 @@ struct JSONCursor {
 
     // MARK: Numbers
 
-    mutating func readInt() throws(JSONError) -> Int64 {
+    /// An integer, written as one and within `Int64`.
+    package mutating func readInt() throws(JSONError) -> Int64 {
         let first = try peek()
         let start = position
         guard first == UInt8(ascii: "-") || (0x30...0x39).contains(first),
-            let value = try readNumber().intValue
+            case .int(let value) = try readNumber()
         else { throw error(.wrongType(expected: "an integer"), at: start) }
         return value
     }
 
-    mutating func readDouble() throws(JSONError) -> Double {
+    package mutating func readDouble() throws(JSONError) -> Double {
         let first = try peek()
         let start = position
         guard first == UInt8(ascii: "-") || (0x30...0x39).contains(first),
@@ -224,6 +241,11 @@ struct JSONCursor {
         let start = position
         let negative = bytes[position] == UInt8(ascii: "-")
         if negative { position += 1 }
+        if negative, options.acceptsNonFinite, position < end,
+            bytes[position] == UInt8(ascii: "I")
+        {
+            return try expect(literal: "Infinity", .double(-.infinity))
+        }
         let integerStart = position
         guard skipDigits() > 0 else { throw error(.invalidNumber, at: start) }
         if bytes[integerStart] == 0x30, position - integerStart > 1 {
@@ -248,6 +270,9 @@ struct JSONCursor {
         if isInteger, let value = integer(integerStart..<position, negative: negative) {
             return .int(value)
         }
+        guard position - start <= options.numberBytesMax else {
+            throw error(.numberTooLong(limit: options.numberBytesMax), at: start)
+        }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         guard let value = Double(text) else { throw error(.invalidNumber, at: start) }
         guard value.isFinite else { throw error(.numberOutOfRange, at: start) }
@@ -271,7 +296,7 @@ struct JSONCursor {
 
     // MARK: Strings
 
-    mutating func readString() throws(JSONError) -> String {
+    package mutating func readString() throws(JSONError) -> String {
         guard try peek() == UInt8(ascii: "\"") else {
             throw error(.wrongType(expected: "a string"))
         }
@@ -280,9 +305,10 @@ struct JSONCursor {
     }
 
     /// Reads the string that comes next into `scratch`.
-    mutating func readStringBytes() throws(JSONError) {
+    package mutating func readStringBytes() throws(JSONError) {
         try expect(UInt8(ascii: "\""))
         scratch.removeAll(keepingCapacity: true)
+        let opening = position - 1
         while position < end {
             let start = position
             while position < end, Self.isPlain(bytes[position]) { position += 1 }
@@ -291,26 +317,22 @@ struct JSONCursor {
             switch bytes[position] {
             case UInt8(ascii: "\""):
                 position += 1
+                guard (try? UTF8Span(validating: scratch.span)) != nil else {
+                    throw error(.invalidUTF8, at: opening)
+                }
                 return
             case UInt8(ascii: "\\"):
                 position += 1
                 try readEscape()
-            case 0..<0x20:
-                throw error(.controlCharacterInString)
-            default:
-                let length = UTF8Scan.scalarLength(bytes, at: position, end: end)
-                guard length > 0 else { throw error(.invalidUTF8) }
-                scratch.append(contentsOf: bytes[position..<position + length])
-                position += length
+            default: throw error(.controlCharacterInString)
             }
         }
         throw error(.unexpectedEnd)
     }
 
-    /// ASCII that stands for itself in a string.
-    @inline(__always)
+    /// A byte that stands for itself in a string.
     private static func isPlain(_ byte: UInt8) -> Bool {
-        byte &- 0x20 < 0x60 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
+        byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
     }
 
     private mutating func readEscape() throws(JSONError) {
@@ -333,7 +355,7 @@ struct JSONCursor {
         let start = position
         let first = try readHex()
         if let scalar = Unicode.Scalar(first) {
-            UTF8Scan.append(scalar, to: &scratch)
+            scratch.append(contentsOf: String(scalar).utf8)
             return
         }
         // A high half must be followed by an escaped low half.
@@ -346,7 +368,7 @@ struct JSONCursor {
             if (0xDC00..<0xE000).contains(second) {
                 let code = 0x10000 + ((UInt32(first) - 0xD800) << 10) + (UInt32(second) - 0xDC00)
                 if let scalar = Unicode.Scalar(code) {
-                    UTF8Scan.append(scalar, to: &scratch)
+                    scratch.append(contentsOf: String(scalar).utf8)
                     return
                 }
             }

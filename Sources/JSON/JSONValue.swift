@@ -2,8 +2,8 @@ package import OrderedCollections
 
 /// A JSON document as a value; objects keep the order in which their keys were written.
 ///
-/// Chat templates, tool schemas and tokenizer files all pass through this type, because key
-/// order is visible in what they print.
+/// Requests, chat templates, tool schemas, configurations and tokenizer files all pass through
+/// this type. The order of keys matters because prompts show it.
 package enum JSONValue: Sendable, Hashable {
     case null
     case bool(Bool)
@@ -26,6 +26,12 @@ extension JSONValue {
     package var dictionary: [String: JSONValue]? {
         guard case .object(let members) = self else { return nil }
         return Dictionary(uniqueKeysWithValues: members.map { ($0.key, $0.value) })
+    }
+
+    /// The members of an object in the order written; none for every other kind of value.
+    package var members: [(key: String, value: JSONValue)] {
+        guard case .object(let members) = self else { return [] }
+        return members.map { ($0.key, $0.value) }
     }
 
     /// The member `key` of an object; nil for a missing key and for every other kind of value.
@@ -82,11 +88,11 @@ extension JSONValue {
     package var kind: String {
         switch self {
         case .null: "null"
-        case .bool: "boolean"
-        case .int, .bigInt, .double: "number"
-        case .string: "string"
-        case .array: "array"
-        case .object: "object"
+        case .bool: "a boolean"
+        case .int, .bigInt, .double: "a number"
+        case .string: "a string"
+        case .array: "an array"
+        case .object: "an object"
         }
     }
 }
@@ -106,20 +112,36 @@ extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
     }
 }
 
-/// How strictly `JSONValue.parse` reads.
+/// What `JSONCursor` and `JSONValue.parse` accept. The defaults are RFC 8259 and nothing more.
 package struct JSONParseOptions: Sendable {
     /// Arrays and objects nested deeper than this are refused: the parser recurses.
-    package var depthMax: Int
+    package var depthMax = 512
+    /// Values in one document; bounds the memory that a short text can take.
+    package var valuesMax = Int.max
+    /// Bytes of one number that does not fit `Int64`; reading it takes longer than linear time.
+    package var numberBytesMax = 1_024
+    /// Refuse an object that has a key twice, instead of keeping the last value: parsers disagree
+    /// about it, and attackers use that.
+    package var refusesRepeatedKeys = false
     /// Replace `\ud800`-style halves of a surrogate pair by U+FFFD instead of refusing them.
-    package var replacesLoneSurrogates: Bool
+    package var replacesLoneSurrogates = false
+    /// Read `NaN`, `Infinity` and `-Infinity`, which Python writes.
+    package var acceptsNonFinite = false
+    package var skipsByteOrderMark = false
 
-    package init(depthMax: Int = 512, replacesLoneSurrogates: Bool = false) {
-        self.depthMax = depthMax
-        self.replacesLoneSurrogates = replacesLoneSurrogates
-    }
+    package init() {}
+
+    /// For the files beside weights: what Python's `json` writes, or reads without complaint.
+    package static let checkpointFile: JSONParseOptions = {
+        var options = JSONParseOptions()
+        options.replacesLoneSurrogates = true
+        options.acceptsNonFinite = true
+        options.skipsByteOrderMark = true
+        return options
+    }()
 }
 
-/// Why a text is not JSON, and at which byte. Never carries the text itself.
+/// Why a text is not the JSON asked for, and at which byte. Never carries a request's text itself.
 package struct JSONError: Error, Equatable, CustomStringConvertible {
     package enum Reason: Equatable, Sendable {
         case unexpectedEnd
@@ -133,34 +155,49 @@ package struct JSONError: Error, Equatable, CustomStringConvertible {
         case tooDeep(limit: Int)
         case trailingBytes
         case wrongType(expected: String)
+        case repeatedKey
+        case tooManyValues(limit: Int)
+        case numberTooLong(limit: Int)
+        /// Well-formed, but not what the reader of this document can use.
+        case unusable(String)
     }
 
     package var reason: Reason
     /// Offset from the start of the document, in bytes.
     package var offset: Int
 
-    package var description: String {
-        let what =
-            switch reason {
-            case .unexpectedEnd: "the text ends in the middle of a value"
-            case .unexpectedByte(let byte): "unexpected byte 0x\(String(byte, radix: 16))"
-            case .invalidNumber: "malformed number"
-            case .numberOutOfRange: "number too large for a double"
-            case .invalidEscape: "malformed escape in a string"
-            case .loneSurrogate: "half of a surrogate pair in a string"
-            case .controlCharacterInString: "raw control character in a string"
-            case .invalidUTF8: "invalid UTF-8 in a string"
-            case .tooDeep(let limit): "nested deeper than \(limit) levels"
-            case .trailingBytes: "more text after the value"
-            case .wrongType(let expected): "expected \(expected)"
-            }
-        return "invalid JSON at byte \(offset): \(what)"
+    package init(reason: Reason, offset: Int) {
+        self.reason = reason
+        self.offset = offset
     }
+
+    /// What is wrong, without the place.
+    package var explanation: String {
+        switch reason {
+        case .unexpectedEnd: "the text ends in the middle of a value"
+        case .unexpectedByte(let byte): "unexpected byte 0x\(String(byte, radix: 16))"
+        case .invalidNumber: "malformed number"
+        case .numberOutOfRange: "number too large for a double"
+        case .invalidEscape: "malformed escape in a string"
+        case .loneSurrogate: "half of a surrogate pair in a string"
+        case .controlCharacterInString: "raw control character in a string"
+        case .invalidUTF8: "invalid UTF-8 in a string"
+        case .tooDeep(let limit): "nested deeper than \(limit) levels"
+        case .trailingBytes: "more text after the value"
+        case .wrongType(let expected): "expected \(expected)"
+        case .repeatedKey: "a key twice in one object"
+        case .tooManyValues(let limit): "more than \(limit) values"
+        case .numberTooLong(let limit): "a number of more than \(limit) characters"
+        case .unusable(let reason): reason
+        }
+    }
+
+    package var description: String { "invalid JSON at byte \(offset): \(explanation)" }
 }
 
 extension JSONValue {
-    /// Reads one JSON document (RFC 8259, nothing more lenient) from UTF-8 bytes.
-    /// A repeated key keeps its first place and its last value, as Python's `json` does.
+    /// Reads one JSON document from UTF-8 bytes. Unless the options refuse it, a repeated key
+    /// keeps its first place and its last value, as Python's `json` does.
     package static func parse(
         _ bytes: [UInt8], options: JSONParseOptions = JSONParseOptions()
     ) throws(JSONError) -> JSONValue {

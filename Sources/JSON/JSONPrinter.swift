@@ -30,13 +30,13 @@ extension JSONValue {
     /// Prints the value as Python's `json.dumps` would, doubles by their shortest form;
     /// infinities and NaN print as Python's `Infinity`, `-Infinity`, `NaN`.
     package func serialized(_ options: JSONWriteOptions = JSONWriteOptions()) -> String {
-        var writer = JSONWriter(options: options)
-        writer.write(self, level: 0)
-        return writer.output
+        var printer = JSONPrinter(options: options)
+        printer.write(self, level: 0)
+        return printer.output
     }
 }
 
-private struct JSONWriter {
+private struct JSONPrinter {
     let options: JSONWriteOptions
     var output = ""
 
@@ -49,8 +49,8 @@ private struct JSONWriter {
         case .double(let value): output += Self.text(of: value)
         case .string(let value): write(string: value)
         case .array(let elements):
-            writeItems(elements, open: "[", close: "]", level: level) { writer, element in
-                writer.write(element, level: level + 1)
+            writeItems(elements, open: "[", close: "]", level: level) { printer, element in
+                printer.write(element, level: level + 1)
             }
         case .object(let members):
             var pairs = Array(members)
@@ -59,17 +59,17 @@ private struct JSONWriter {
                     left.key.unicodeScalars.lexicographicallyPrecedes(right.key.unicodeScalars)
                 }
             }
-            writeItems(pairs, open: "{", close: "}", level: level) { writer, pair in
-                writer.write(string: pair.key)
-                writer.output += writer.options.keySeparator
-                writer.write(pair.value, level: level + 1)
+            writeItems(pairs, open: "{", close: "}", level: level) { printer, pair in
+                printer.write(string: pair.key)
+                printer.output += printer.options.keySeparator
+                printer.write(pair.value, level: level + 1)
             }
         }
     }
 
     private mutating func writeItems<Item>(
         _ items: [Item], open: String, close: String, level: Int,
-        _ body: (inout JSONWriter, Item) -> Void
+        _ body: (inout JSONPrinter, Item) -> Void
     ) {
         output += open
         for (index, item) in items.enumerated() {
