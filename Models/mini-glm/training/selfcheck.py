@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from dialogue import Conversation
 from evaluate import parse
-from lexicon import split_of
+from lexicon import HELD, MORE, expansions, split_of
 from render import text_of
 
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
@@ -29,6 +29,7 @@ for i in range(1500):
             arguments = t["call"]["arguments"]
             seen[split] |= {str(arguments[k]) for k in ("order_id", "tracking_number", "title", "phone") if k in arguments}
 assert not seen["train"] & (seen["test"] | seen["valid"])
+assert HELD and not HELD & {text.lower() for patterns in MORE.values() for p in patterns for text in expansions(p)}
 for text in ("\x00\x7f é 漢字🧪\u200b\r\n\t  x", "Ω≈ç√∫˜µ≤≥÷", "ทดสอบ العربية हिन्दी", "  \n\n  a"):
     ids = tokenizer(text, add_special_tokens=False).input_ids
     assert tokenizer.decode(ids) == text, (text, tokenizer.decode(ids))

@@ -7,7 +7,7 @@ import results
 import variety_en as EN
 import variety_faq
 import variety_zh as ZH
-from lexicon import MORE, hold
+from lexicon import HELD, MORE, expansions, hold
 from phrases import PHRASES, SUPPLY
 from tools import CATEGORY_EN, CATEGORY_ZH, REASON_EN, REASON_ZH
 
@@ -29,6 +29,18 @@ def register(dialogue):
     tasks(dialogue)
     references()
     answers_without_tools(dialogue)
+    withhold()
+
+
+def withhold():
+    """A wording held out of one list must not come back by another."""
+    for key, patterns in MORE.items():
+        kept = []
+        for pattern in patterns:
+            texts = expansions(pattern)
+            free = [t for t in texts if t.lower() not in HELD]
+            kept += [pattern] if len(free) == len(texts) else free
+        MORE[key] = kept
 
 
 def tasks(dialogue):
