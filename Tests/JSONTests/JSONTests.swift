@@ -56,6 +56,7 @@ import Testing
         #expect(reason("9223372036854775808") == nil)
         #expect(reason("{} x") == JSONError(reason: .trailingBytes, offset: 3))
     }
+
     @Test func optionsWidenAndNarrow() throws {
         let text = "\u{FEFF}{\"a\": NaN, \"b\": [Infinity, -Infinity], \"a\": 1}"
         let value = try JSONValue.parse(text, options: .checkpointFile)
