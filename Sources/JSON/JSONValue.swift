@@ -175,6 +175,8 @@ package struct JSONError: Error, Equatable, CustomStringConvertible {
     package var explanation: String {
         switch reason {
         case .unexpectedEnd: "the text ends in the middle of a value"
+        case .unexpectedByte(let byte) where (0x21...0x7E).contains(byte):
+            "unexpected '\(Unicode.Scalar(byte))'"
         case .unexpectedByte(let byte): "unexpected byte 0x\(String(byte, radix: 16))"
         case .invalidNumber: "malformed number"
         case .numberOutOfRange: "number too large for a double"

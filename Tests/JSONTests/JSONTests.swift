@@ -49,6 +49,8 @@ import Testing
             } catch { return error }
         }
         #expect(reason("[1, 2,]") == JSONError(reason: .unexpectedByte(0x5D), offset: 6))
+        #expect(reason("[1, 2,]")?.explanation == "unexpected ']'")
+        #expect(reason("\u{7}")?.explanation == "unexpected byte 0x7")
         #expect(reason("[\"\\ud800\"]")?.reason == .loneSurrogate)
         #expect(reason("[\"\\ud800\"]", .checkpointFile) == nil)
         #expect(reason("1e999")?.reason == .numberOutOfRange)
