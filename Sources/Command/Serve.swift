@@ -1,4 +1,5 @@
 public import ArgumentParser
+import AutoGLMCompute
 import AutoGLMEngine
 import AutoGLMModels
 import AutoGLMObservability
@@ -81,6 +82,7 @@ struct Serve: AsyncParsableCommand {
             if let name = servedModelName.first { engine.name = name }
             engine.onStep = { metrics.record($0) }
         }
+        if let traffic = try memoryTraffic(loaded.info) { metrics.setMemoryTraffic(traffic) }
         for warning in loaded.info.warnings { logger.warning("\(warning)") }
         let address = host.contains(":") ? "[\(host)]" : host
         options.onListening = { port in
@@ -92,6 +94,19 @@ struct Serve: AsyncParsableCommand {
                 ])
         }
         try await serve(model: loaded, options: options, metrics: metrics)
+    }
+
+    /// What decode steps are compared with. nil for a small model, whose weights come from the
+    /// processor's caches and whose start is not to wait for a measurement, and where memory is
+    /// short.
+    private func memoryTraffic(_ info: ModelInfo) throws -> MemoryTraffic? {
+        let probe = 512 << 20
+        guard info.weightBytesPerStep >= probe, LoadedModel.availableMemory() >= 4 * probe else {
+            return nil
+        }
+        return MemoryTraffic(
+            weightBytes: info.weightBytesPerStep, bytesPerToken: info.bytesPerToken,
+            bandwidth: try MachineProbe.bandwidth(threads: model.threads, bytes: probe))
     }
 
     private func keys() throws -> [String] {

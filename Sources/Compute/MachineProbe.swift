@@ -17,16 +17,8 @@ package struct MachineProbe: Sendable {
     package static func measure(threads: Int? = nil, bytes: Int = 1 << 30) throws(BackendError)
         -> MachineProbe
     {
-        let memory = try OwnedBuffer(bytes: bytes)
         let all = try ThreadPool(threads: threads)
-        // Pages that were never written may all be one page of zeros.
-        let pieces = memory.bytes >> 20
-        all.share(pieces) { range, _ in
-            for piece in range {
-                unsafe (memory.base + (piece << 20)).initializeMemory(
-                    as: UInt8.self, repeating: UInt8(truncatingIfNeeded: piece), count: 1 << 20)
-            }
-        }
+        let memory = try writtenMemory(bytes, all)
         var counts: [Int] = []
         var count = 1
         while count < all.threads {
@@ -46,5 +38,28 @@ package struct MachineProbe: Sendable {
             bandwidth: bandwidth, f32PerSecond: f32,
             bf16PerSecond: max(f32, k_probe_bf16(all.handle, set)),
             int8PerSecond: k_probe_int8(all.handle, set))
+    }
+
+    /// Bytes per second that all threads read from memory.
+    /// - Parameter bytes: memory to read; 512 MiB take some 0.2 s.
+    /// - Throws: ``BackendError/outOfMemory(requestedBytes:)``
+    package static func bandwidth(threads: Int?, bytes: Int) throws(BackendError) -> Double {
+        let all = try ThreadPool(threads: threads)
+        let memory = try writtenMemory(bytes, all)
+        return unsafe k_probe_bandwidth(all.handle, memory.base, memory.bytes, 2)
+    }
+
+    /// Pages that were never written may all be one page of zeros.
+    private static func writtenMemory(_ bytes: Int, _ threads: ThreadPool) throws(BackendError)
+        -> OwnedBuffer
+    {
+        let memory = try OwnedBuffer(bytes: bytes)
+        threads.share(memory.bytes >> 20) { range, _ in
+            for piece in range {
+                unsafe (memory.base + (piece << 20)).initializeMemory(
+                    as: UInt8.self, repeating: UInt8(truncatingIfNeeded: piece), count: 1 << 20)
+            }
+        }
+        return memory
     }
 }

@@ -106,6 +106,7 @@ struct EngineLoop: ~Copyable {
         report.batchTokens = plan.tokenCount
         report.decodeTokens = plan.entries.count { $0.isDecode }
         report.prefillTokens = plan.tokenCount - report.decodeTokens
+        report.contextTokens = plan.entries.reduce(0) { $0 + $1.range.upperBound }
         report.sequences = plan.entries.count
         report.running = scheduler.runningCount
         report.waiting = scheduler.waitingCount

@@ -28,6 +28,8 @@ package struct StepReport: Sendable {
     package var batchTokens = 0
     package var prefillTokens = 0
     package var decodeTokens = 0
+    /// Positions whose keys and values were read, over all sequences.
+    package var contextTokens = 0
     /// Sequences that had rows in this step.
     package var sequences = 0
     package var running = 0

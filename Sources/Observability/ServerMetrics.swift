@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Synchronization
 
 /// Every metric of a model server, under its fixed name.
 package final class ServerMetrics: Sendable {
@@ -47,7 +48,9 @@ package final class ServerMetrics: Sendable {
         "autoglm_batch_tokens", "Tokens computed in one step.", bounds: Buckets.tokens)
     package let memoryBandwidth = Gauge(
         "autoglm_memory_bandwidth_ratio",
-        "Bytes read per second of a decode step over the measured memory bandwidth.")
+        "Bytes read per second of decode steps over the memory bandwidth measured at the start; "
+            + "absent for models below 512 MiB.")
+    private let traffic = Mutex<MemoryTraffic?>(nil)
 
     // Tokens and outcomes
     package let promptTokens = Counter(
@@ -84,10 +87,45 @@ package final class ServerMetrics: Sendable {
         blockUsage.set(total > 0 ? Double(used) / Double(total) : 0)
     }
 
+    /// What steps read is known once the model is loaded; until then no ratio is reported.
+    package func setMemoryTraffic(_ traffic: MemoryTraffic) {
+        self.traffic.withLock { $0 = traffic }
+    }
+
+    /// A step that read the weights once and the keys and values of `contextTokens` positions. The
+    /// gauge follows the mean of some twenty steps.
+    package func noteDecodeStep(contextTokens: Int, seconds: Double) {
+        guard let traffic = traffic.withLock({ $0 }), seconds > 0 else { return }
+        let ratio = traffic.ratio(contextTokens: contextTokens, seconds: seconds)
+        let mean = memoryBandwidth.value() ?? ratio
+        memoryBandwidth.set(mean + 0.05 * (ratio - mean))
+    }
+
     /// How many sequences wait, by priority 0…9.
     package func setWaiting(_ byPriority: [Int]) {
         for (priority, count) in byPriority.prefix(10).enumerated() {
             waiting.set(Double(count), String(priority))
         }
+    }
+}
+
+/// What a decode step reads, and how fast this machine reads at best.
+package struct MemoryTraffic: Sendable {
+    let weightBytes: Int
+    let bytesPerToken: Int
+    let bandwidth: Double
+
+    /// - Parameter weightBytes: weights that a step reads; of experts those of one token.
+    /// - Parameter bytesPerToken: keys and values of one position.
+    /// - Parameter bandwidth: bytes per second, above 0.
+    package init(weightBytes: Int, bytesPerToken: Int, bandwidth: Double) {
+        self.weightBytes = weightBytes
+        self.bytesPerToken = bytesPerToken
+        self.bandwidth = bandwidth
+    }
+
+    func ratio(contextTokens: Int, seconds: Double) -> Double {
+        let bytes = Double(weightBytes) + Double(contextTokens) * Double(bytesPerToken)
+        return bytes / seconds / bandwidth
     }
 }

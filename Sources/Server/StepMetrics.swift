@@ -9,6 +9,9 @@ extension ServerMetrics {
         running.set(Double(step.running))
         setWaiting(step.waitingByPriority)
         setBlocks(total: step.blocksTotal, used: step.blocksUsed, cached: step.blocksCached)
+        if step.decodeTokens > 0, step.prefillTokens == 0 {
+            noteDecodeStep(contextTokens: step.contextTokens, seconds: step.seconds)
+        }
         preemptions.raise(to: Double(step.preemptions))
     }
 }

@@ -187,6 +187,29 @@ private struct ExpositionParser {
         #expect(metrics.blockUsage.value() == 0.5)
         #expect(metrics.preemptions.value() == 7)
         #expect(metrics.stepTime.count == 1)
+        #expect(metrics.memoryBandwidth.value() == nil)
+    }
+
+    @Test func decodeStepsAreComparedWithMemory() throws {
+        let metrics = ServerMetrics(version: "1")
+        metrics.setMemoryTraffic(
+            MemoryTraffic(weightBytes: 9_000, bytesPerToken: 10, bandwidth: 100_000))
+        var step = StepReport()
+        step.seconds = 0.2
+        step.decodeTokens = 2
+        step.contextTokens = 100
+        metrics.record(step)
+        #expect(metrics.memoryBandwidth.value() == 0.5)
+        // Prompt rows are bound by arithmetic and say nothing about memory.
+        step.prefillTokens = 30
+        step.seconds = 1
+        metrics.record(step)
+        #expect(metrics.memoryBandwidth.value() == 0.5)
+        step.prefillTokens = 0
+        step.seconds = 0.1
+        for _ in 0..<200 { metrics.record(step) }
+        let settled = try #require(metrics.memoryBandwidth.value())
+        #expect(abs(settled - 1) < 1e-3)
     }
 }
 

@@ -56,8 +56,9 @@ variety.register(sys.modules[__name__])
 
 
 class Conversation:
-    def __init__(self, rng, split, lang, drill=False):
-        """`drill`: nothing but tasks with long values to copy; for training."""
+    def __init__(self, rng, split, lang, drill=None):
+        """`drill`, for training: "copy", nothing but tasks with long values to copy; "recall", long
+        conversations that come back to an order named many messages before."""
         self.rng, self.split, self.lang, self.drill = rng, split, lang, drill
         self.messages, self.turns, self.tools = [], [], []
         self.order = self.parcel = None
@@ -206,7 +207,7 @@ class Conversation:
                 pool = pool + [n for n in COPYING if n in self.tools] * 5
             name = rng.choice(pool)
         table = PHRASES[name][self.lang]
-        carry = self.order and "carry" in table and name != "track_parcel" and rng.random() < 0.75
+        carry = self.order and "carry" in table and name != "track_parcel" and rng.random() < (0.9 if self.drill == "recall" else 0.75)
         if name == "track_parcel":
             carry = self.parcel and rng.random() < 0.6
         if carry:
@@ -286,7 +287,7 @@ class Conversation:
         else:
             self.set_scene()
         if segments is None:
-            segments = rng.choice([1, 1, 2, 2, 3, 3, 4, 5, 6])
+            segments = rng.choice([1, 1, 2, 2, 3, 3, 4, 5, 6]) if self.drill != "recall" else rng.choice([5, 6, 7, 8])
         self.last = None
         for _ in range(segments):
             self.segment()
@@ -299,7 +300,10 @@ class Conversation:
         if rng.random() >= (0.16 if train else 0.22):
             count = rng.choice([1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 6])
             self.tools = rng.sample(list(TOOLS), count)
-        if self.drill:
+        if self.drill == "recall":
+            self.tools = rng.sample(ORDER_TASKS, rng.choice([2, 2, 3])) + rng.sample(["track_parcel", "search_products", "query_points", "store_hours", "check_stock"], rng.choice([0, 0, 1]))
+            rng.shuffle(self.tools)
+        if self.drill == "copy":
             self.tools = rng.sample(COPYING + ["query_order"], rng.choice([1, 2, 2, 3]))
         if rng.random() < (0.35 if train else 0.2):
             self.name = rng.choice(self.pair(NAMES_ZH, NAMES_EN)) if rng.random() < 0.5 else ("小" + rng.choice(L.GIVEN) if self.lang == "zh" else L.word(rng).capitalize())
@@ -317,7 +321,12 @@ class Conversation:
             return self.correction()
         if self.items and "check_stock" in self.tools and rng.random() < 0.6:
             return self.stock_of_item()
-        if self.drill:
+        if self.drill == "recall":
+            if self.order and rng.random() < 0.6:
+                others = [n for n in TOOLS if n not in ORDER_TASKS]
+                return rng.choice([self.faq, self.faq, self.decline, self.decline, self.small_talk, lambda: self.task(rng.choice(others))])()
+            return self.task(rng.choice([n for n in self.tools if n in ORDER_TASKS]))
+        if self.drill == "copy":
             return self.task(rng.choice(self.tools))
         roll = rng.random()
         if self.tools:

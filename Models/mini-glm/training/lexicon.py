@@ -91,6 +91,8 @@ ADJ_ZH = "轻便 防水 便携 无线 智能 折叠 儿童 加厚 静音 迷你 
 NOUN_ZH = "蓝牙耳机 双肩包 保温杯 运动鞋 机械键盘 鼠标 台灯 电饭煲 电风扇 吹风机 剃须刀 牙刷 毛巾 床单 枕头 被子 雨伞 帐篷 睡袋 登山杖 跑步机 瑜伽垫 手表 手机壳 充电宝 数据线 音箱 路由器 显示器 平板电脑 行李箱 钱包 皮带 衬衫 外套 羽绒服 牛仔裤 连衣裙 短裤 袜子 帽子 围巾 手套 太阳镜 茶壶 咖啡机 水壶 炒锅 菜刀 砧板 饭盒 积木 拼图 玩偶 画笔 笔记本 钢笔 书架 椅子 书桌 地毯 窗帘 花瓶 相框 猫粮 狗窝 洗面奶 面霜 口红 香水 洗发水 沐浴露 坚果 茶叶 咖啡豆 蜂蜜 加湿器 空气炸锅 扫地机器人 投影仪 摄像头 滑板 自行车 篮球 羽毛球拍".split()
 ADJ_EN = "wireless waterproof portable foldable compact silent classic summer winter outdoor leather cotton steel smart mini large lightweight thermal electric adjustable slim padded ceramic bamboo woolen travel office gaming vintage rechargeable".split()
 NOUN_EN = "headphones;backpack;water bottle;running shoes;keyboard;mouse;desk lamp;rice cooker;fan;hair dryer;razor;toothbrush;towel;bed sheet;pillow;blanket;umbrella;tent;sleeping bag;hiking poles;yoga mat;watch;phone case;power bank;usb cable;speaker;router;monitor;tablet;suitcase;wallet;belt;shirt;jacket;jeans;dress;shorts;socks;hat;scarf;gloves;sunglasses;teapot;coffee machine;kettle;frying pan;kitchen knife;lunch box;puzzle;teddy bear;paint set;notebook;fountain pen;bookshelf;chair;desk;carpet;curtain;vase;photo frame;cat food;dog bed;face cream;lipstick;perfume;shampoo;mixed nuts;green tea;coffee beans;honey;humidifier;air fryer;robot vacuum;projector;webcam;skateboard;bicycle;basketball;tennis racket;candle".split(";")
+# Nouns, adjectives and cities that training never sees; a word made of pieces must not be one.
+ENTITIES = {e.lower() for items in (ADJ_EN, NOUN_EN, CITIES_EN) for split in ("valid", "test") for e in cut(items, split)}
 ONSETS = "b c d f g h j k l m n p r s t v w z br cr dr fl gr kl pl st tr sh th".split()
 VOWELS = "a e i o u ai ea io ou".split()
 CODAS = ["", "", "", "n", "r", "l", "s", "m", "x", "nd", "rt"]
@@ -100,6 +102,7 @@ HAN = bytes(b for hi in range(0xB0, 0xD7) for lo in range(0xA1, 0xFF) for b in (
 # Set by shards.py: pieces of the vocabulary. Words made of any pieces teach copying of any token;
 # words from the syllables above alone teach the syllables.
 PIECES = []
+COMMON = HAN + bytes(b for cell in range(0xA1, 0xFA) for b in (0xD7, cell)).decode("gb2312")
 RARE = bytes(b for row in range(0xD8, 0xF8) for cell in range(0xA1, 0xFF) for b in (row, cell)).decode("gb2312")
 
 
@@ -117,13 +120,16 @@ def longer(rng, low, high):
 
 def han(rng):
     """Any common character; in training now and then one that the vocabulary spells in bytes."""
-    return rng.choice(RARE if PIECES and rng.random() < 0.06 else HAN)
+    if PIECES:
+        return rng.choice(RARE if rng.random() < 0.06 else COMMON)
+    return rng.choice(HAN)
 
 
 def word(rng, low=2, high=3):
     if PIECES and rng.random() < 0.65:
         text = "".join(rng.choice(PIECES) for _ in range(rng.randint(1, high + 1)))
-        return text if rng.random() < 0.2 else text.lower()
+        if text.lower() not in ENTITIES:
+            return text if rng.random() < 0.2 else text.lower()
     return "".join(
         rng.choice(ONSETS) + rng.choice(VOWELS) + (rng.choice(CODAS) if i else "")
         for i in range(rng.randint(low, high))
@@ -134,7 +140,24 @@ def digits(rng, n):
     return "".join(rng.choice("0123456789") for _ in range(n))
 
 
+def odd_id(rng):
+    """Any mixture of capitals, digits and hyphens."""
+    while True:
+        text = rng.choice(["", "", "", digits(rng, rng.randint(1, 4))])
+        for _ in range(rng.choice([1, 1, 1, 2, 2, 3])):
+            letters = [rng.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ") for _ in range(rng.choice([1, 1, 2, 2, 3, 3, 4]))]
+            if rng.random() < 0.3:  # a letter twice, or a copy runs in circles there
+                letters.insert(rng.randrange(len(letters) + 1), rng.choice(letters))
+            text += "".join(letters)
+            text += rng.choice(["", "", "-"]) + digits(rng, rng.randint(1, 10)) + rng.choice(["", "", "-"])
+        text = text.strip("-")
+        if 5 <= len(text) <= 18 and sum(c.isdigit() for c in text) >= 3:
+            return text
+
+
 def order_id(rng):
+    if PIECES and rng.random() < 0.4:
+        return odd_id(rng)
     kind = rng.random()
     if kind < 0.3:
         return rng.choice("123456789") + digits(rng, rng.randint(5, 13))
@@ -240,10 +263,18 @@ def utter(rng, lang, pattern, slots, split):
     elif question and not text.endswith(("?", "？")) and rng.random() < 0.7:
         text += "？" if lang == "zh" else "?"
     parts = re.split(r"(\{\w+\})", text)
+    for i in range(1, len(parts), 2):
+        # The words around a number must not matter for copying it.
+        if PIECES and rng.random() < 0.1 and parts[i][1:-1] in ("order_id", "tracking_number", "phone", "a", "b", "x"):
+            before = rng.random() < 0.6
+            extra = han(rng) + han(rng) if lang == "zh" else word(rng, 1, 1)
+            at = i - 1 if before else i + 1
+            space = " " if lang == "en" else ""
+            parts[at] = parts[at].rstrip(" ") + space + extra + space if before else space + extra + (space if parts[at][:1].isalnum() else "") + parts[at]
     for i in range(0, len(parts), 2):
         if lang == "en" and i == 0 and rng.random() < 0.5:
             parts[i] = parts[i][:1].upper() + parts[i][1:]
-        if rng.random() < 0.10:
+        if rng.random() < (0.14 if PIECES else 0.10):
             parts[i] = noise(rng, lang, parts[i])
     for i in range(1, len(parts), 2):
         value = str(slots[parts[i][1:-1]])
@@ -262,7 +293,7 @@ def noise(rng, lang, text):
     if kind < 0.25:
         return re.sub(r"[，。？！,.?!]", "" if lang == "zh" else "", text)
     if kind < 0.45 and lang == "en":
-        return text.lower() if rng.random() < 0.7 else text.upper()
+        return text.lower() if rng.random() < (0.4 if PIECES else 0.7) else text.upper()
     if kind < 0.6:
         for key, other in MIXED.items():
             if key in text and (key >= "一") == (lang == "zh"):
@@ -279,7 +310,7 @@ def noise(rng, lang, text):
 
 def city_name(rng, lang, split, before_street=False):
     """`before_street`: a name whose end can be told from a street's beginning, as that of real cities."""
-    if split == "train" and rng.random() < 0.7:
+    if split == "train" and rng.random() < (0.85 if before_street else 0.7):
         if lang == "en":
             return word(rng).capitalize()
         if before_street:

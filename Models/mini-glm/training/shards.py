@@ -37,14 +37,15 @@ def encode_sections(tokenizer, parts, closed):
 
 
 def row(tokenizer, rng, lang):
-    first = Conversation(rng, "train", lang, drill=rng.random() < 0.25).build(segments=0)
+    drill = rng.choices([None, "copy", "recall"], [56, 22, 22])[0]
+    first = Conversation(rng, "train", lang, drill).build(segments=0)
     scene = first.record()
     ids, kinds = encode_sections(tokenizer, sections(scene["messages"], scene["tools"]), False)
     start, branch = len(ids), [0] * len(ids)
-    length = SHORT if start < 420 else LONG
+    length = SHORT if start < 420 and drill != "recall" else LONG
     number, misses = 1, 0
     while misses < 3 and length - len(ids) > 30:
-        c = Conversation(rng, "train", lang).build(first, rng.choice([None, 1, 1, 2])).record()
+        c = Conversation(rng, "train", lang).build(first, rng.choice([None, 1, 1, 2]) if drill != "recall" or misses else None).record()
         parts = sections(c["messages"], [])[2:]
         parts = parts[sum(m["role"] == "system" for m in c["messages"]) :]
         a, b = encode_sections(tokenizer, parts, True)
