@@ -11,7 +11,7 @@ package struct MachineProbe: Sendable {
     package var bf16PerSecond: Double
     package var int8PerSecond: Double
 
-    /// Takes about half a second.
+    /// Takes half a second, or some seconds where fresh pages are slow to get.
     /// - Parameter bytes: memory to read, well above the last-level cache.
     /// - Throws: ``BackendError/outOfMemory(requestedBytes:)``
     package static func measure(threads: Int? = nil, bytes: Int = 1 << 30) throws(BackendError)
@@ -41,7 +41,8 @@ package struct MachineProbe: Sendable {
     }
 
     /// Bytes per second that all threads read from memory.
-    /// - Parameter bytes: memory to read; 512 MiB take some 0.2 s.
+    /// - Parameter bytes: memory to read. 512 MiB took up to 2 s on a virtual machine, nearly all of
+    ///   it until the kernel had handed over the pages.
     /// - Throws: ``BackendError/outOfMemory(requestedBytes:)``
     package static func bandwidth(threads: Int?, bytes: Int) throws(BackendError) -> Double {
         let all = try ThreadPool(threads: threads)
