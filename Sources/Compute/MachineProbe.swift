@@ -41,8 +41,8 @@ package struct MachineProbe: Sendable {
     }
 
     /// Bytes per second that all threads read from memory.
-    /// - Parameter bytes: memory to read. 512 MiB took up to 2 s on a virtual machine, nearly all of
-    ///   it until the kernel had handed over the pages.
+    /// - Parameter bytes: memory to read. 512 MiB took up to 2 s on a virtual machine whose fresh
+    ///   pages are slow to get.
     /// - Throws: ``BackendError/outOfMemory(requestedBytes:)``
     package static func bandwidth(threads: Int?, bytes: Int) throws(BackendError) -> Double {
         let all = try ThreadPool(threads: threads)
