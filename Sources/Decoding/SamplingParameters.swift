@@ -4,9 +4,10 @@
 public struct SamplingParameters: Sendable, Equatable {
     /// Divides the logits. 0 is greedy decoding: the most likely token, the lowest id on a tie.
     public var temperature: Float = 1
-    /// Keeps the smallest set of tokens whose probabilities sum to at least this; 1 keeps all.
+    /// Keeps the smallest set of tokens whose probabilities sum to at least this: 1 keeps all, 0
+    /// the most likely one.
     public var topP: Float = 1
-    /// Keeps this many of the most likely tokens; 0 keeps all.
+    /// Keeps this many of the most likely tokens; 0 and -1 keep all.
     public var topK: Int = 0
     /// Drops tokens less likely than this share of the most likely one; 0 keeps all.
     public var minP: Float = 0
@@ -73,23 +74,8 @@ extension SamplingParameters {
     /// Checks every range once, so that later code can trust the values.
     /// - Parameter vocabulary: token ids are below this.
     public func validate(vocabulary: Int) throws(ParameterError) {
-        try check("temperature", temperature, in: 0...100)
-        try check("top_p", topP, in: 0...1)
-        if topP == 0 {
-            throw ParameterError(
-                parameter: "top_p", value: "0", limit: "greater than 0 and at most 1",
-                remedy: "Use temperature 0 for greedy decoding.")
-        }
-        try check("top_k", topK, in: 0...Int(Int32.max))
-        try check("min_p", minP, in: 0...1)
-        try check("repetition_penalty", repetitionPenalty, in: 0.01...100)
-        try check("frequency_penalty", frequencyPenalty, in: -2...2)
-        try check("presence_penalty", presencePenalty, in: -2...2)
-        try check("min_tokens", minTokens, in: 0...Int(Int32.max))
-        if let maxTokens {
-            try check("max_tokens", maxTokens, in: 0...Int(Int32.max))
-            try check("min_tokens", minTokens, in: 0...maxTokens)
-        }
+        for field in Self.fields { try field.check(self) }
+        if let maxTokens { try check("min_tokens", minTokens, in: 0...maxTokens) }
         if let topLogprobs {
             try check("top_logprobs", topLogprobs, in: 0...Self.topLogprobsMax)
         }

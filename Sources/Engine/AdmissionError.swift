@@ -18,13 +18,19 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
     case tooManyQueuedTokens(waiting: Int, limit: Int, retryAfter: Duration)
     /// 503 with Retry-After: the queue is so deep that the request would miss its deadline.
     case deadlineTooShort(wait: Duration, deadline: Duration, retryAfter: Duration)
+    /// 504: the deadline had passed before the request could be queued.
+    case deadlineExceeded(limit: Duration)
+    /// 400: more sequences in one request than the queue ever holds.
+    case tooManySequences(count: Int, limit: Int)
     /// 503 with Retry-After: draining or stopped.
     case shuttingDown(retryAfter: Duration)
 
     /// When trying again makes sense; nil for requests that can never be served.
     package var retryAfter: Duration? {
         switch self {
-        case .invalid, .emptyPrompt, .unknownToken, .promptTooLong, .tooManyTokens: nil
+        case .invalid, .emptyPrompt, .unknownToken, .promptTooLong, .tooManyTokens,
+            .deadlineExceeded, .tooManySequences:
+            nil
         case .overloaded(_, _, let after), .tooManyQueuedTokens(_, _, let after),
             .deadlineTooShort(_, _, let after), .shuttingDown(let after):
             after
@@ -43,6 +49,10 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
             "Ask for at most \(limit - prompt) tokens, or shorten the prompt."
         case .overloaded, .tooManyQueuedTokens, .shuttingDown: "Try again later."
         case .deadlineTooShort: "Try again later, or allow more time."
+        case .deadlineExceeded: "Allow more time."
+        case .tooManySequences(_, let limit):
+            "Send at most \(limit) prompts times n in one request, or start the server with a larger "
+                + "--queue-limit."
         }
     }
 
@@ -66,6 +76,11 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
         case .deadlineTooShort(let wait, let deadline, _):
             return "The queue is \(seconds(wait)) deep, the request's deadline is "
                 + "\(seconds(deadline)). \(remedy)"
+        case .deadlineExceeded(let limit):
+            return "The request's deadline of \(seconds(limit)) passed before it could be queued. "
+                + remedy
+        case .tooManySequences(let count, let limit):
+            return "The request asks for \(count) sequences; the queue holds \(limit). \(remedy)"
         case .shuttingDown:
             return "The server is shutting down. \(remedy)"
         }

@@ -60,6 +60,10 @@ final class EngineShared: Sendable {
     /// Time since the engine's start.
     var now: Duration { ContinuousClock.now - start }
 
+    func instant(_ time: Duration) -> RequestTimeline.Instant { start + time }
+
+    func time(of instant: RequestTimeline.Instant) -> Duration { instant - start }
+
     func stopTokens(of sampling: SamplingParameters) -> [Int32] {
         sampling.ignoreEOS ? sampling.stopTokens : shape.stopTokens + sampling.stopTokens
     }
@@ -142,58 +146,100 @@ package final class Engine: Sendable {
         shutdown()
     }
 
-    /// Checks the request, puts it into the queue and returns its stream.
-    /// - Throws: ``AdmissionError`` at once; an accepted request always ends in its stream.
+    /// ``generate(_:)-([GenerationRequest])`` of one sequence.
     package func generate(_ request: GenerationRequest) throws(AdmissionError) -> TokenStream {
-        do {
-            try request.sampling.validate(vocabulary: shared.shape.vocabulary)
-        } catch {
-            throw .invalid(error)
+        try generate([request])
+    }
+
+    /// Checks the sequences of one request, puts them into the queue, all or none, and returns
+    /// their stream.
+    /// - Throws: ``AdmissionError`` at once; an accepted request always ends in its stream.
+    package func generate(_ requests: [GenerationRequest]) throws(AdmissionError) -> TokenStream {
+        for request in requests {
+            do {
+                try request.sampling.validate(vocabulary: shared.shape.vocabulary)
+            } catch {
+                throw .invalid(error)
+            }
+            if let bad = request.prompt.first(where: { $0 < 0 || $0 >= shared.shape.vocabulary }) {
+                throw .unknownToken(bad, vocabulary: shared.shape.vocabulary)
+            }
         }
-        if let bad = request.prompt.first(where: { $0 < 0 || $0 >= shared.shape.vocabulary }) {
-            throw .unknownToken(bad, vocabulary: shared.shape.vocabulary)
-        }
-        let channel = TokenChannel()
-        let (sequence, seed) = try admit(request)
-        let id = sequence.id
+        let sequences = try admit(requests)
+        let channel = TokenChannel(count: requests.count)
         let mailbox = shared.mailbox
-        let stream = TokenStream(channel: channel) { mailbox.post(.abort(id)) }
-        mailbox.post(
-            .submit(
-                Submission(sequence: sequence, request: request, seed: seed, channel: channel)))
+        let ids = sequences.map(\.id)
+        let stream = TokenStream(count: ids.count, channel: channel) { mailbox.post(.abort(ids[$0])) }
+        let admitted = shared.instant(sequences.first?.arrival ?? .zero)
+        for (choice, sequence) in sequences.enumerated() {
+            var request = requests[choice]
+            request.timeline.admitted = admitted
+            mailbox.post(
+                .submit(
+                    Submission(
+                        sequence: sequence, request: request,
+                        seed: request.sampling.seed ?? UInt64.random(in: 0 ... .max),
+                        channel: channel, choice: choice)))
+        }
         return stream
     }
 
     private func admit(
-        _ request: GenerationRequest
-    ) throws(AdmissionError) -> (SequenceRequest, seed: UInt64) {
+        _ requests: [GenerationRequest]
+    ) throws(AdmissionError) -> [SequenceRequest] {
         let arrival = shared.now
-        let queueTimeout = request.queueTimeout ?? shared.options.queueTimeout
         let outcome = shared.state.withLock {
-            state -> Result<(id: UInt64, maxTokens: Int), AdmissionError> in
-            do throws(AdmissionGate.Refusal) {
-                let maxTokens = try state.gate.admit(
-                    promptTokens: request.prompt.count,
-                    maxTokens: request.sampling.maxTokens.map { max($0, 1) },
-                    tenant: request.tenant,
-                    startWithin: min(queueTimeout, request.deadline ?? queueTimeout),
-                    now: arrival)
+            state -> Result<[SequenceRequest], AdmissionError> in
+            // What does not fit an empty queue never will.
+            let limit = state.gate.sequencesMax(tenant: requests.first?.tenant ?? "")
+            guard requests.count <= limit else {
+                return .failure(.tooManySequences(count: requests.count, limit: limit))
+            }
+            let gate = state.gate
+            do throws(AdmissionError) {
+                var sequences: [SequenceRequest] = []
+                for request in requests {
+                    sequences.append(try admit(request, arrival, &state))
+                }
                 if state.liveCount == 0 { state.lastProgress = arrival }
-                state.liveCount += 1
-                state.lastID += 1
-                return .success((state.lastID, maxTokens))
+                state.liveCount += requests.count
+                return .success(sequences)
             } catch {
-                return .failure(AdmissionError(error, retryAfter: state.gate.retryAfter))
+                state.gate = gate
+                return .failure(error)
             }
         }
-        let (id, maxTokens) = try outcome.get()
-        let sequence = SequenceRequest(
-            id: SequenceID(id), prompt: request.prompt, maxTokens: maxTokens,
+        return try outcome.get()
+    }
+
+    private func admit(
+        _ request: GenerationRequest, _ arrival: Duration, _ state: inout EngineShared.State
+    ) throws(AdmissionError) -> SequenceRequest {
+        let queueTimeout = request.queueTimeout ?? shared.options.queueTimeout
+        var startWithin = queueTimeout
+        var finishBy: Duration?
+        if let deadline = request.deadline {
+            let origin = request.timeline.received.map { shared.time(of: $0) } ?? arrival
+            let end = origin + deadline
+            guard end > arrival else { throw .deadlineExceeded(limit: deadline) }
+            finishBy = end
+            startWithin = min(queueTimeout, end - arrival)
+        }
+        let maxTokens: Int
+        do {
+            maxTokens = try state.gate.admit(
+                promptTokens: request.prompt.count,
+                maxTokens: request.sampling.maxTokens.map { max($0, 1) },
+                tenant: request.tenant, startWithin: startWithin, now: arrival)
+        } catch {
+            throw AdmissionError(error, retryAfter: state.gate.retryAfter)
+        }
+        state.lastID += 1
+        return SequenceRequest(
+            id: SequenceID(state.lastID), prompt: request.prompt, maxTokens: maxTokens,
             priority: min(max(request.priority, 0), 9), tenant: request.tenant,
-            arrival: arrival, startBy: arrival + queueTimeout,
-            finishBy: request.deadline.map { arrival + $0 },
+            arrival: arrival, startBy: arrival + queueTimeout, finishBy: finishBy,
             wantsPromptLogits: request.promptLogprobs)
-        return (sequence, request.sampling.seed ?? UInt64.random(in: 0 ... .max))
     }
 
     /// A snapshot for `/health` and `/metrics`.
@@ -208,9 +254,6 @@ package final class Engine: Sendable {
             return status
         }
     }
-
-    /// When a refused client should come back: from the queue's depth and pace.
-    package var retryAfter: Duration { shared.state.withLock { $0.gate.retryAfter } }
 
     /// Refuses new requests from now on; those accepted go on. Returns at once.
     package func beginDrain() {

@@ -51,6 +51,7 @@ struct EngineLoop: ~Copyable {
             limit: scheduler.limits.stepTokens, isAlone: scheduler.runningCount <= 1)
         let begin = shared.now
         let plan = scheduler.plan(now: begin)
+        stampStarts(plan, begin)
         let results = plan.isEmpty ? [] : runner.run(plan, scheduler, live)
         let end = shared.now
         if !plan.isEmpty { pace.record(rows: plan.tokenCount, time: end - begin) }
@@ -58,45 +59,59 @@ struct EngineLoop: ~Copyable {
         report(plan, end - begin)
     }
 
+    /// A request starts with the step that computes its first row, not when that step has ended:
+    /// the time in between is its prefill.
+    private func stampStarts(_ plan: StepPlan, _ begin: Duration) {
+        for entry in plan.entries {
+            guard let request = live[entry.id], !request.isStarted else { continue }
+            request.usage.timeline.started = shared.instant(begin)
+        }
+    }
+
     private mutating func deliver(_ delivery: Delivery, now: Duration) {
         guard let request = live[delivery.id] else { return }
+        let wasStarted = request.hasLeftQueue
         switch delivery.event {
         case .started(let cachedTokens):
-            request.started = now
             request.usage.cachedTokens = cachedTokens
-            request.usage.queueTime = now - request.arrival
+            request.hasLeftQueue = true
             shared.leftQueue(request, started: true)
         case .token(_, let isLast):
             deliverToken(request, isLast: isLast, now: now)
         case .stopped:
-            request.noteToken(now, counts: false)
+            request.noteToken(shared.instant(now), counts: false)
             request.pushPrompt()
             request.channel.finish(
-                Finish(reason: .stop, stopToken: request.stopToken, usage: request.usage))
+                Finish(reason: .stop, stopToken: request.stopToken, usage: request.usage),
+                of: request.choice)
         case .queueTimeout:
             let waited = now - request.arrival
-            request.channel.fail(.queueTimeout(waited: waited, limit: shared.queueLimit(request)))
+            request.channel.fail(
+                .queueTimeout(waited: waited, limit: shared.queueLimit(request)),
+                choice: request.choice)
         case .deadlineExceeded:
-            request.channel.fail(.deadlineExceeded(limit: request.request.deadline ?? .zero))
+            request.channel.fail(
+                .deadlineExceeded(limit: request.request.deadline ?? .zero),
+                choice: request.choice)
         case .failed, .aborted:
-            request.channel.fail(request.failure)
+            request.channel.fail(request.failure, choice: request.choice)
         }
         guard delivery.isEnd else { return }
-        if request.started == nil { shared.leftQueue(request, started: false) }
+        if !wasStarted { shared.leftQueue(request, started: false) }
         live[delivery.id] = nil
         shared.ended()
     }
 
     private func deliverToken(_ request: LiveRequest, isLast: Bool, now: Duration) {
-        request.noteToken(now, counts: !request.isPromptOnly)
+        request.noteToken(shared.instant(now), counts: !request.isPromptOnly)
         request.pushPrompt()
         let token = request.newToken
         request.newToken = nil
         if isLast {
             request.channel.finish(
-                Finish(reason: .length, usage: request.usage), last: token)
+                Finish(reason: .length, usage: request.usage), of: request.choice, last: token)
         } else if let token {
-            request.channel.push(token, usage: request.usage)
+            request.channel.push(token, of: request.choice, usage: request.usage)
         }
     }
 
@@ -124,19 +139,15 @@ struct EngineLoop: ~Copyable {
 }
 
 extension LiveRequest {
-    fileprivate func noteToken(_ now: Duration, counts: Bool) {
-        if let firstToken {
-            usage.decodeTime = now - firstToken
-        } else {
-            firstToken = now
-            usage.prefillTime = now - (started ?? arrival)
-        }
+    fileprivate func noteToken(_ now: RequestTimeline.Instant, counts: Bool) {
+        if usage.timeline.firstToken == nil { usage.timeline.firstToken = now }
+        usage.timeline.lastToken = now
         if counts { usage.completionTokens += 1 }
     }
 
     fileprivate func pushPrompt() {
         guard !promptEvents.isEmpty else { return }
-        channel.push(prompt: promptEvents, usage: usage)
+        channel.push(prompt: promptEvents, of: choice, usage: usage)
         promptEvents = []
     }
 }

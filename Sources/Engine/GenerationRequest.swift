@@ -10,15 +10,14 @@ package struct GenerationRequest: Sendable {
     package var tenant: String = ""
     /// Report the log-probability of every prompt token after the first (`echo` with `logprobs`).
     package var promptLogprobs = false
-    /// Give up when the request has not *finished* this long after its arrival.
+    /// Give up when the request has not *finished* this long after its first byte
+    /// (``RequestTimeline/received``), or after its arrival here.
     package var deadline: Duration?
     /// Give up when the request has not *started* this long after its arrival; nil takes the
     /// engine's own limit.
     package var queueTimeout: Duration?
-    /// Leave special tokens (`<|assistant|>`) out of the text. A tool-call parser wants them in.
-    package var skipSpecialTokens = true
-    /// W3C trace context, handed through to step reports.
-    package var traceparent: String?
+    /// The stamps so far.
+    package var timeline = RequestTimeline()
 
     package init(prompt: [Int32], sampling: SamplingParameters = SamplingParameters()) {
         self.prompt = prompt
@@ -63,12 +62,7 @@ package struct Usage: Sendable, Equatable {
     /// Prompt tokens whose keys and values came out of the prefix cache.
     package var cachedTokens = 0
     package var completionTokens = 0
-    /// Arrival to first scheduled.
-    package var queueTime: Duration = .zero
-    /// First scheduled to first token.
-    package var prefillTime: Duration = .zero
-    /// First token to last token.
-    package var decodeTime: Duration = .zero
+    package var timeline = RequestTimeline()
     package init() {}
 }
 
@@ -90,8 +84,10 @@ package struct Finish: Sendable, Equatable {
     }
 }
 
-/// What has come out since the consumer last looked.
+/// What has come out of one sequence since the consumer last looked.
 package struct TokenBatch: Sendable, Equatable {
+    /// Which of the request's sequences this is.
+    package var choice = 0
     /// Prompt tokens with their log-probabilities; once, in the first batch, when asked for.
     package var prompt: [TokenEvent] = []
     package var tokens: [TokenEvent] = []
@@ -101,24 +97,6 @@ package struct TokenBatch: Sendable, Equatable {
     package var finish: Finish?
     package init() {}
     package var isEmpty: Bool { prompt.isEmpty && tokens.isEmpty && finish == nil }
-}
-
-/// ``TokenBatch`` as text.
-package struct TextEvent: Sendable, Equatable {
-    /// The prompt's tokens with their log-probabilities; once, when asked for.
-    package var prompt: [TokenEvent] = []
-    /// New text; empty while half a character or half a stop string is held back.
-    package var text: String = ""
-    /// The tokens this text came from; each token of the output is reported once.
-    package var tokens: [TokenEvent] = []
-    /// Counts and times so far.
-    package var usage = Usage()
-    /// Set in the last event.
-    package var finish: Finish?
-    package init() {}
-    package var isEmpty: Bool {
-        prompt.isEmpty && text.isEmpty && tokens.isEmpty && finish == nil
-    }
 }
 
 /// Why an accepted request has no (complete) answer.
@@ -157,7 +135,9 @@ package enum GenerationError: Error, Equatable, CustomStringConvertible {
     }
 }
 
+/// "1.25 s", or "20 ms" where that says more.
 func seconds(_ duration: Duration) -> String {
     let milliseconds = duration / .milliseconds(1)
+    if milliseconds < 1_000 { return "\((milliseconds * 10).rounded() / 10) ms" }
     return "\((milliseconds / 10).rounded() / 100) s"
 }

@@ -18,6 +18,8 @@ struct Submission: Sendable {
     let request: GenerationRequest
     let seed: UInt64
     let channel: TokenChannel
+    /// Which of the channel's sequences it is.
+    let choice: Int
 }
 
 /// Commands from any thread to the engine thread.

@@ -7,6 +7,7 @@ import AutoGLMScheduling
 final class LiveRequest {
     let request: GenerationRequest
     let channel: TokenChannel
+    let choice: Int
     let arrival: Duration
     var sampler: Sampler
     /// Prompt tokens with their log-probabilities, until the first output token.
@@ -16,17 +17,20 @@ final class LiveRequest {
     var stopToken: Int32?
     var failure = GenerationError.cancelled
     var usage = Usage()
-    var started: Duration?
-    var firstToken: Duration?
+    /// The admission gate has been told that it waits no more.
+    var hasLeftQueue = false
+    var isStarted: Bool { usage.timeline.started != nil }
 
     init(_ submission: Submission, stopTokens: [Int32]) {
         request = submission.request
         channel = submission.channel
+        choice = submission.choice
         arrival = submission.sequence.arrival
         sampler = Sampler(
             request.sampling, stopTokens: stopTokens, seed: submission.seed,
             prompt: request.prompt)
         usage.promptTokens = request.prompt.count
+        usage.timeline = request.timeline
     }
 
     /// `maxTokens` 0: only the prompt is wanted.

@@ -1,6 +1,7 @@
 import Synchronization
 
-/// What joins the engine thread to one consumer: the engine pushes, the consumer takes.
+/// What joins the engine thread to the one consumer of a request, however many sequences that
+/// has: the engine pushes, the consumer takes.
 ///
 /// A push appends under a short lock and wakes a waiting consumer; it never blocks and never
 /// waits for the consumer. The buffer is bounded by the request's `maxTokens`, which admission
@@ -11,56 +12,84 @@ final class TokenChannel: Sendable {
         case failed(GenerationError)
     }
 
-    private struct State {
+    /// One sequence.
+    private struct Lane {
         var batch = TokenBatch()
         var end: End?
-        /// The end was handed to the consumer; from here on `next` returns nil.
+        /// Stands among those that the consumer is to look at.
+        var isListed = false
+        /// The consumer has been told of the end.
         var isDelivered = false
-        var waiter: CheckedContinuation<Void, Never>?
     }
 
-    private let state = Mutex(State())
+    private struct State {
+        var lanes: [Lane]
+        /// Sequences with news, in the order in which that came.
+        var listed: [Int] = []
+        var waiter: CheckedContinuation<Void, Never>?
 
-    var isOpen: Bool { state.withLock { $0.end == nil } }
+        mutating func list(_ choice: Int) {
+            if lanes[choice].isListed || lanes[choice].isDelivered { return }
+            lanes[choice].isListed = true
+            listed.append(choice)
+        }
+    }
 
-    func push(_ event: TokenEvent, usage: Usage) {
-        wake { state in
-            guard state.end == nil else { return }
-            state.batch.tokens.append(event)
-            state.batch.usage = usage
+    private let state: Mutex<State>
+
+    init(count: Int) {
+        state = Mutex(State(lanes: Array(repeating: Lane(), count: count)))
+    }
+
+    func isOpen(_ choice: Int) -> Bool { state.withLock { $0.lanes[choice].end == nil } }
+
+    func push(_ event: TokenEvent, of choice: Int, usage: Usage) {
+        wake(choice) { lane in
+            guard lane.end == nil else { return }
+            lane.batch.tokens.append(event)
+            lane.batch.usage = usage
         }
     }
 
     /// The consumer is not woken: the first output token follows at once.
-    func push(prompt: [TokenEvent], usage: Usage) {
+    func push(prompt: [TokenEvent], of choice: Int, usage: Usage) {
         state.withLock { state in
-            guard state.end == nil else { return }
-            state.batch.prompt += prompt
-            state.batch.usage = usage
+            guard state.lanes[choice].end == nil else { return }
+            state.lanes[choice].batch.prompt += prompt
+            state.lanes[choice].batch.usage = usage
         }
     }
 
     /// - Parameter last: the last token, delivered together with the end in one wake-up.
-    func finish(_ finish: Finish, last: TokenEvent? = nil) {
-        wake { state in
-            guard state.end == nil else { return }
-            if let last { state.batch.tokens.append(last) }
-            state.batch.finish = finish
-            state.batch.usage = finish.usage
-            state.end = .finished
+    func finish(_ finish: Finish, of choice: Int, last: TokenEvent? = nil) {
+        wake(choice) { lane in
+            guard lane.end == nil else { return }
+            if let last { lane.batch.tokens.append(last) }
+            lane.batch.finish = finish
+            lane.batch.usage = finish.usage
+            lane.end = .finished
         }
     }
 
     /// What came before the failure is still delivered.
-    func fail(_ error: GenerationError) {
-        wake { state in
-            if state.end == nil { state.end = .failed(error) }
+    func fail(_ error: GenerationError, choice: Int) {
+        wake(choice) { lane in
+            if lane.end == nil { lane.end = .failed(error) }
         }
     }
 
-    private func wake(_ change: (inout State) -> Void) {
+    /// The consumer needs no more of this sequence; it gets no word of its end.
+    func close(_ choice: Int) {
+        wake(choice) { lane in
+            lane.batch = TokenBatch()
+            lane.end = .finished
+        }
+    }
+
+    private func wake(_ choice: Int, _ change: (inout Lane) -> Void) {
         let waiter = state.withLock { state in
-            change(&state)
+            change(&state.lanes[choice])
+            state.list(choice)
             let waiter = state.waiter
             state.waiter = nil
             return waiter
@@ -77,19 +106,24 @@ final class TokenChannel: Sendable {
 
     private func take() -> Outcome {
         state.withLock { state in
-            if !state.batch.isEmpty {
-                let batch = state.batch
-                state.batch = TokenBatch()
-                return .batch(batch)
+            while let choice = state.listed.first {
+                if !state.lanes[choice].batch.isEmpty {
+                    var batch = state.lanes[choice].batch
+                    batch.choice = choice
+                    state.lanes[choice].batch = TokenBatch()
+                    if state.lanes[choice].end == nil { state.unlist() }
+                    return .batch(batch)
+                }
+                state.unlist()
+                switch state.lanes[choice].end {
+                case nil: continue
+                case .finished: state.lanes[choice].isDelivered = true
+                case .failed(let error):
+                    state.lanes[choice].isDelivered = true
+                    return .failure(error)
+                }
             }
-            switch state.end {
-            case nil: return .wait
-            case .finished: return .end
-            case .failed(let error):
-                if state.isDelivered { return .end }
-                state.isDelivered = true
-                return .failure(error)
-            }
+            return state.lanes.allSatisfy(\.isDelivered) ? .end : .wait
         }
     }
 
@@ -102,7 +136,7 @@ final class TokenChannel: Sendable {
             case .wait:
                 await withCheckedContinuation { continuation in
                     let isReady = state.withLock { state in
-                        guard state.batch.isEmpty, state.end == nil else { return true }
+                        guard state.listed.isEmpty else { return true }
                         precondition(state.waiter == nil, "a token stream has one consumer")
                         state.waiter = continuation
                         return false
@@ -114,7 +148,14 @@ final class TokenChannel: Sendable {
     }
 }
 
-/// The output of one request, token by token, in batches of whatever is there.
+extension TokenChannel.State {
+    fileprivate mutating func unlist() {
+        let choice = listed.removeFirst()
+        lanes[choice].isListed = false
+    }
+}
+
+/// The output of one request, in batches of whatever is there, each of one of its sequences.
 ///
 /// One consumer. When its task is cancelled, or when it lets go of the stream before the end, the
 /// engine is told to abort the request, and its KV blocks are free before the next step.
@@ -122,26 +163,38 @@ package final class TokenStream: AsyncSequence, Sendable {
     package typealias Element = TokenBatch
     package typealias Failure = GenerationError
 
+    /// Sequences of the request.
+    package let count: Int
     private let channel: TokenChannel
-    private let onAbort: @Sendable () -> Void
+    private let onAbort: @Sendable (_ choice: Int) -> Void
 
-    init(channel: TokenChannel, onAbort: @escaping @Sendable () -> Void) {
+    init(count: Int, channel: TokenChannel, onAbort: @escaping @Sendable (Int) -> Void) {
+        self.count = count
         self.channel = channel
         self.onAbort = onAbort
     }
 
     deinit {
-        if channel.isOpen { onAbort() }
+        for choice in 0..<count where channel.isOpen(choice) { onAbort(choice) }
     }
 
     /// Ends the request early. The stream then throws ``GenerationError/cancelled``.
     package func abort() {
-        guard channel.isOpen else { return }
-        channel.fail(.cancelled)
-        onAbort()
+        for choice in 0..<count where channel.isOpen(choice) {
+            channel.fail(.cancelled, choice: choice)
+            onAbort(choice)
+        }
     }
 
-    /// The next batch; nil after the end.
+    /// Ends one sequence: its consumer has found the end itself (a stop string) and needs no more.
+    package func close(_ choice: Int) {
+        guard channel.isOpen(choice) else { return }
+        channel.close(choice)
+        onAbort(choice)
+    }
+
+    /// The next batch; nil after the end of all sequences.
+    /// - Throws: what ended a sequence; the others go on until ``abort()`` or `deinit`.
     package func next() async throws(GenerationError) -> TokenBatch? {
         do {
             return try await withTaskCancellationHandler {

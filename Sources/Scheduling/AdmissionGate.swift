@@ -45,6 +45,11 @@ package struct AdmissionGate {
 
     package mutating func close() { isClosed = true }
 
+    /// Sequences that one tenant may have waiting: half of the queue; without a name, all of it.
+    package func sequencesMax(tenant: String) -> Int {
+        tenant.isEmpty ? limits.requestsMax : max(limits.requestsMax / 2, 1)
+    }
+
     /// Counts a request in, or says why not.
     /// - Parameter maxTokens: nil asks for as many as fit.
     /// - Returns: output tokens it may have.
@@ -64,9 +69,8 @@ package struct AdmissionGate {
         guard waiting < limits.requestsMax else {
             throw .queueFull(waiting: waiting, limit: limits.requestsMax)
         }
-        // No tenant may fill more than half of the queue; one alone without a name may.
-        let share = max(limits.requestsMax / 2, 1)
-        if !tenant.isEmpty, let own = waitingByTenant[tenant], own >= share {
+        let share = sequencesMax(tenant: tenant)
+        if let own = waitingByTenant[tenant], own >= share {
             throw .queueFull(waiting: own, limit: share)
         }
         guard waiting == 0 || waitingTokens + promptTokens <= limits.tokensMax else {

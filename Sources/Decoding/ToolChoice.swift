@@ -1,0 +1,5 @@
+/// Whether and what the model must call.
+package enum ToolChoice: Sendable, Equatable {
+    case none, auto, required
+    case function(String)
+}
