@@ -1,3 +1,4 @@
+import AutoGLMChat
 import AutoGLMCompute
 @_exported public import AutoGLMDecoding
 import AutoGLMEngine

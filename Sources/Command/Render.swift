@@ -1,6 +1,8 @@
 import ArgumentParser
+import AutoGLMChat
 import AutoGLMEngine
 import AutoGLMJSON
+import AutoGLMJinja
 import AutoGLMText
 import Foundation
 

@@ -1,5 +1,6 @@
 import AutoGLMEngine
 import AutoGLMJSON
+import AutoGLMJinja
 import AutoGLMModels
 import AutoGLMText
 import Foundation

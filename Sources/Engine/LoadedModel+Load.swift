@@ -1,3 +1,4 @@
+package import AutoGLMChat
 import AutoGLMCompute
 package import AutoGLMJSON
 import AutoGLMModels

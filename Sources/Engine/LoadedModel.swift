@@ -1,4 +1,6 @@
+package import AutoGLMChat
 package import AutoGLMJSON
+import AutoGLMJinja
 package import AutoGLMModels
 package import AutoGLMText
 import FoundationEssentials

@@ -1,6 +1,7 @@
 package import AutoGLMAPI
 package import AutoGLMEngine
 import AutoGLMDecoding
+import AutoGLMJinja
 import AutoGLMText
 
 extension APIError {

@@ -1,3 +1,4 @@
+import AutoGLMChat
 package import AutoGLMEngine
 package import AutoGLMJSON
 package import AutoGLMText

@@ -8,7 +8,7 @@ import Testing
     static let ours = [
         "CAutoGLMKernels", "AutoGLMCompute", "AutoGLMJSON", "AutoGLMModels", "AutoGLMText",
         "AutoGLMDecoding", "AutoGLMScheduling", "AutoGLMEngine", "AutoGLMAPI", "AutoGLMServer",
-        "AutoGLMObservability", "AutoGLM", "CAutoGLMDefaultModel",
+        "AutoGLMJinja", "AutoGLMChat", "AutoGLMObservability", "AutoGLM", "CAutoGLMDefaultModel",
     ]
     /// The C library and Foundation's two halves; every Swift module may use them.
     static let platform: Set<String> = [
@@ -18,27 +18,29 @@ import Testing
     static let allowed: [String: Set<String>] = [
         "Compute": ["CAutoGLMKernels", "SystemPackage"],
         "JSON": ["OrderedCollections"],
+        "Jinja": ["AutoGLMJSON", "OrderedCollections"],
         "Models": ["AutoGLMCompute", "AutoGLMJSON"],
         "Text": ["AutoGLMJSON", "Collections", "OrderedCollections", "DequeModule", "HeapModule"],
+        "Chat": ["AutoGLMText", "AutoGLMJinja", "AutoGLMJSON", "OrderedCollections"],
         "Decoding": ["AutoGLMText"],
         "Scheduling": [
             "Collections", "OrderedCollections", "DequeModule", "HeapModule",
         ],
         "Engine": [
             "AutoGLMModels", "AutoGLMCompute", "AutoGLMDecoding", "AutoGLMText",
-            "AutoGLMJSON", "AutoGLMScheduling", "Logging",
+            "AutoGLMChat", "AutoGLMJinja", "AutoGLMJSON", "AutoGLMScheduling", "Logging",
         ],
         "API": ["AutoGLMJSON"],
         "Observability": ["Logging"],
         "Server": [
             "AutoGLMAPI", "AutoGLMEngine", "AutoGLMText", "AutoGLMJSON", "AutoGLMDecoding",
-            "AutoGLMObservability", "AutoGLMModels", "Hummingbird", "HummingbirdCore",
-            "HTTPTypes", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOHTTPTypes", "Logging",
+            "AutoGLMChat", "AutoGLMJinja", "AutoGLMObservability", "AutoGLMModels",
+            "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOHTTPTypes", "Logging",
             "ServiceLifecycle", "UnixSignals", "AsyncAlgorithms", "NIOHTTPTypesHTTP1",
         ],
         "AutoGLM": [
             "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMJSON",
-            "AutoGLMDecoding",
+            "AutoGLMDecoding", "AutoGLMChat",
         ],
     ]
 

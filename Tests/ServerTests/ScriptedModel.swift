@@ -1,3 +1,4 @@
+import AutoGLMChat
 import AutoGLMDecoding
 import AutoGLMEngine
 import AutoGLMJSON

@@ -1,5 +1,5 @@
+@testable import AutoGLMChat
 import AutoGLMJSON
-@testable import AutoGLMText
 import Foundation
 import OrderedCollections
 import TestKit

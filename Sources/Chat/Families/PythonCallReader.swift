@@ -1,4 +1,5 @@
 import AutoGLMJSON
+import AutoGLMJinja
 import OrderedCollections
 
 /// Reads calls written as Python, `f(a="x", b=[1, None])`: keyword arguments with literal values.

@@ -1,4 +1,5 @@
 import AutoGLMJSON
+import AutoGLMJinja
 import OrderedCollections
 
 /// Reads `{"name": "f", "arguments": {…}}` byte by byte, in any order of keys, and hands the

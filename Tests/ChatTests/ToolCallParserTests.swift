@@ -1,5 +1,5 @@
+@testable import AutoGLMChat
 import AutoGLMJSON
-@testable import AutoGLMText
 import Foundation
 import OrderedCollections
 import TestKit
@@ -227,7 +227,7 @@ import Testing
             let bytes = Array(String(repeating: unit, count: size / unit.utf8.count).utf8)
             var parser = makeToolCallParser(
                 format: format, tools: Self.tools, reasoning: ReasoningTags())
-            let clock = TemplateClock()
+            let clock = ThreadClock()
             for byte in bytes { _ = parser.push(utf8: CollectionOfOne(byte)) }
             _ = parser.finish()
             return clock.seconds

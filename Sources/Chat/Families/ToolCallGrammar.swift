@@ -1,3 +1,5 @@
+import AutoGLMJinja
+
 /// A call as read from the text between two marks.
 struct ParsedCall: Equatable {
     var name: String

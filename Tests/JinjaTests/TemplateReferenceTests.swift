@@ -1,5 +1,5 @@
 import AutoGLMJSON
-import AutoGLMText
+import AutoGLMJinja
 import Foundation
 import OrderedCollections
 import TestKit
@@ -20,14 +20,20 @@ import Testing
         return files.filter { $0.hasSuffix(".json") }.map { String($0.dropLast(5)) }.sorted()
     }()
 
+    /// What transformers passes where a case of its outputs gives nothing.
+    private static let transformersDefaults: [String: JSONValue] = [
+        "tools": .null, "documents": .null, "add_generation_prompt": .bool(false),
+    ]
+
     /// What a case gave: the text, or the kind of error.
     static func outcome(
         _ source: String, _ variables: [String: JSONValue]
     ) -> (text: String?, error: TemplateError?) {
         do throws(TemplateError) {
-            let template = try ChatTemplate(source: source, name: "test")
-            let prompt = try template.render(variables, now: date)
-            return (prompt.text, nil)
+            let template = try JinjaTemplate(source: source, name: "test")
+            let given = transformersDefaults.merging(variables) { $1 }
+            let rendered = try template.render(given, trust: JinjaTrust(), now: date)
+            return (rendered.text, nil)
         } catch {
             return (nil, error)
         }

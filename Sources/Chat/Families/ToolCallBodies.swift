@@ -1,4 +1,5 @@
 import AutoGLMJSON
+import AutoGLMJinja
 import OrderedCollections
 
 /// Readers of what stands between the marks of a call.

@@ -1,5 +1,5 @@
 import AutoGLMJSON
-@testable import AutoGLMText
+@testable import AutoGLMJinja
 import Foundation
 import OrderedCollections
 import TestKit
@@ -56,10 +56,10 @@ import Testing
     ]
 
     @Test(arguments: attacks) func stops(source: String) throws {
-        let template = try ChatTemplate(source: source)
-        let clock = TemplateClock()
+        let template = try JinjaTemplate(source: source)
+        let clock = ThreadClock()
         #expect(throws: TemplateError.self) {
-            try template.render([:], now: TemplateReferenceTests.date)
+            try template.render([:], trust: JinjaTrust(), now: TemplateReferenceTests.date)
         }
         let time = clock.milliseconds
         // In release 250 ms is the aim and about 200 the worst seen; the rest is room for a
@@ -124,11 +124,12 @@ import Testing
         let source =
             "{% macro f(n) %}{% for i in [1] %}{% if true %}{{ [[[\(nested)]]] }}{% endif %}"
             + "{% endfor %}{% endmacro %}{{ f(1000) }}"
-        let template = try ChatTemplate(source: source)
+        let template = try JinjaTemplate(source: source)
         let kind = await withCheckedContinuation { continuation in
             let thread = Thread {
                 do throws(TemplateError) {
-                    _ = try template.render([:], now: TemplateReferenceTests.date)
+                    _ = try template.render(
+                        [:], trust: JinjaTrust(), now: TemplateReferenceTests.date)
                     continuation.resume(returning: TemplateError.Kind.runtime)
                 } catch {
                     continuation.resume(returning: error.kind)
@@ -154,10 +155,11 @@ import Testing
         let messages: [JSONValue] = (0..<2048).map { index in
             ["role": index % 2 == 0 ? "user" : "assistant", "content": .string(body)]
         }
-        let template = try ChatTemplate(source: source)
+        let template = try JinjaTemplate(source: source)
         let prompt = try template.render(
             ["messages": .array(messages), "add_generation_prompt": true, "tools": nil],
-            now: TemplateReferenceTests.date, limits: TemplateLimits(steps: 500_000))
+            trust: JinjaTrust(), now: TemplateReferenceTests.date,
+            limits: TemplateLimits(steps: 500_000))
         #expect(prompt.text.utf8.count > 6_000_000)
     }
 }

@@ -1,4 +1,5 @@
 package import AutoGLMJSON
+import AutoGLMJinja
 
 /// What a parser found in generated text, in order.
 package enum ToolCallEvent: Sendable, Equatable {

@@ -1,8 +1,10 @@
 import Foundation
 
 /// Processor time of the calling thread: what work costs, however busy the machine is.
-struct TemplateClock {
+public struct ThreadClock {
     private let start = Self.now
+
+    public init() {}
 
     private static var now: Double {
         var time = timespec()
@@ -10,6 +12,6 @@ struct TemplateClock {
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 
-    var seconds: Double { Self.now - start }
-    var milliseconds: Double { seconds * 1000 }
+    public var seconds: Double { Self.now - start }
+    public var milliseconds: Double { seconds * 1000 }
 }

@@ -6,7 +6,7 @@
 /// every string has one origin and then `runs` is empty. Slicing, concatenation, splitting,
 /// replacing, joining and JSON keep the origin exact per byte. Operations that change letters (case
 /// mapping), wrap or format through a width give an untrusted result if any of their input was.
-struct TemplateText: Sendable {
+package struct TemplateText: Sendable {
     struct Run: Sendable {
         var end: Int
         var trusted: Bool
@@ -18,21 +18,21 @@ struct TemplateText: Sendable {
 
     init() {}
 
-    init(_ string: String, trusted: Bool = true) {
+    package init(_ string: String, trusted: Bool = true) {
         bytes = Array(string.utf8)
         uniformTrust = trusted || bytes.isEmpty
     }
 
-    init(bytes: [UInt8], trusted: Bool) {
+    package init(bytes: [UInt8], trusted: Bool) {
         self.bytes = bytes
         uniformTrust = trusted || bytes.isEmpty
     }
 
-    var count: Int { bytes.count }
+    package var count: Int { bytes.count }
     var isEmpty: Bool { bytes.isEmpty }
     /// Whether no byte came from the values given.
     var isTrusted: Bool { runs.isEmpty ? uniformTrust : !runs.contains { !$0.trusted } }
-    var string: String { String(decoding: bytes, as: UTF8.self) }
+    package var string: String { String(decoding: bytes, as: UTF8.self) }
 
     mutating func reserve(_ count: Int) { bytes.reserveCapacity(count) }
 
@@ -117,7 +117,7 @@ struct TemplateText: Sendable {
         runs.isEmpty ? uniformTrust : runs[runIndex(at: position)].trusted
     }
 
-    subscript(range: Range<Int>) -> TemplateText {
+    package subscript(range: Range<Int>) -> TemplateText {
         if range.lowerBound == 0 && range.upperBound == count { return self }
         var result = TemplateText()
         result.append(self, range)
@@ -135,11 +135,11 @@ struct TemplateText: Sendable {
         }
     }
 
-    var segments: [TextSegment] {
-        var result: [TextSegment] = []
+    var originRuns: [RenderedTemplate.Run] {
+        var result: [RenderedTemplate.Run] = []
         forEachRun { range, trusted in
             let text = String(decoding: bytes[range], as: UTF8.self)
-            result.append(TextSegment(text: text, trusted: trusted))
+            result.append(RenderedTemplate.Run(text: text, isTrusted: trusted))
         }
         return result
     }
@@ -165,7 +165,7 @@ struct TemplateText: Sendable {
     }
 
     /// The code point starting at a byte position, and the position after it.
-    func scalar(at position: Int) -> (scalar: Unicode.Scalar, next: Int) {
+    package func scalar(at position: Int) -> (scalar: Unicode.Scalar, next: Int) {
         let first = bytes[position]
         if first < 0x80 { return (Unicode.Scalar(first), position + 1) }
         let length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2
@@ -187,7 +187,7 @@ struct TemplateText: Sendable {
     // MARK: Searching
 
     /// Byte position of the first occurrence at or after `start`.
-    func find(_ needle: TemplateText, from start: Int = 0, to end: Int? = nil) -> Int? {
+    package func find(_ needle: TemplateText, from start: Int = 0, to end: Int? = nil) -> Int? {
         let limit = (end ?? count) - needle.count
         if start > limit { return nil }
         guard let first = needle.bytes.first else { return start }
@@ -206,7 +206,7 @@ struct TemplateText: Sendable {
         return nil
     }
 
-    func findLast(_ needle: TemplateText, from start: Int = 0, to end: Int? = nil) -> Int? {
+    package func findLast(_ needle: TemplateText, from start: Int = 0, to end: Int? = nil) -> Int? {
         var position = (end ?? count) - needle.count
         if needle.count > 1, position - start > Self.plainSearchMax {
             var search = PatternSearch(needle.bytes.reversed())
@@ -263,12 +263,14 @@ private struct PatternSearch {
 }
 
 extension TemplateText: Equatable {
-    static func == (left: TemplateText, right: TemplateText) -> Bool { left.bytes == right.bytes }
+    package static func == (left: TemplateText, right: TemplateText) -> Bool {
+        left.bytes == right.bytes
+    }
 }
 
 extension Unicode.Scalar {
     /// Python's `str.isspace`.
-    var isPythonSpace: Bool {
+    package var isPythonSpace: Bool {
         switch value {
         case 0x09...0x0D, 0x1C...0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029,
             0x202F, 0x205F, 0x3000:

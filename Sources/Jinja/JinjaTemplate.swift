@@ -1,19 +1,44 @@
 package import AutoGLMJSON
 import OrderedCollections
 
-/// A prompt made by a chat template.
-package struct RenderedPrompt: Sendable {
-    package let text: String
-    /// The same text in pieces of one origin, in order; see ``TextSegment``.
-    package let segments: [TextSegment]
+/// What a template wrote.
+package struct RenderedTemplate: Sendable {
+    /// A stretch of text with one origin: the template's author (trusted) or the values given.
+    package struct Run: Sendable, Equatable {
+        package var text: String
+        package var isTrusted: Bool
 
-    package init(segments: [TextSegment]) {
-        self.segments = segments
-        text = segments.map(\.text).joined()
+        package init(text: String, isTrusted: Bool) {
+            self.text = text
+            self.isTrusted = isTrusted
+        }
+    }
+
+    package let text: String
+    /// The same text, in order.
+    package let runs: [Run]
+
+    init(runs: [Run]) {
+        self.runs = runs
+        text = runs.map(\.text).joined()
     }
 }
 
-/// A model's chat template: Jinja source, parsed once, rendered for each conversation.
+/// Which strings of the values given count as the template author's own.
+package struct JinjaTrust: Sendable {
+    /// Variables whose strings do, however deep.
+    package var variables: Set<String>
+    /// By member: the string at `list[i].member` does when it is one of these, whatever variable
+    /// holds the list.
+    package var members: [String: Set<String>]
+
+    package init(variables: Set<String> = [], members: [String: Set<String>] = [:]) {
+        self.variables = variables
+        self.members = members
+    }
+}
+
+/// A Jinja template: parsed once, rendered with different values.
 ///
 /// Behaves as Jinja2 3.1 under the settings of `transformers.apply_chat_template`: immutable
 /// sandbox, `trim_blocks`, `lstrip_blocks`, loop controls, `{% generation %}`, and `tojson`,
@@ -23,34 +48,16 @@ package struct RenderedPrompt: Sendable {
 /// reached). Left out of Jinja2: `Markup` strings (there is no HTML here: `safe` changes nothing,
 /// `escape` always escapes), the filters `random` and `urlize`, line statements, and integer
 /// arithmetic beyond 64 bits.
-package struct ChatTemplate: Sendable {
+package struct JinjaTemplate: Sendable {
     package let source: String
     package let name: String
     private let body: [TemplateStatement]
     private let symbols: TemplateSymbols
 
-    /// Variables whose strings come from the model's files rather than from a request.
-    package static let trustedVariables: Set<String> = [
-        "bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token",
-        "mask_token",
-    ]
-
-    /// What `apply_chat_template` passes where nothing is given; templates ask `is not none`.
-    private static let defaults: [String: JSONValue] = [
-        "tools": .null, "documents": .null, "add_generation_prompt": .bool(false),
-    ]
-
-    /// Roles that a template may build a special token from (`<|{{ message.role }}|>`). Any other
-    /// role is text like a message's content.
-    static let trustedRoles: Set<String> = [
-        "system", "user", "assistant", "tool", "function", "observation", "developer",
-        "ipython", "model", "context", "documents", "environment", "tool_response",
-    ]
-
     /// - Parameter name: how errors call the template.
     /// - Throws: ``TemplateError`` with the line, when the source is malformed or refers to
     ///   something that does not exist.
-    package init(source: String, name: String = "chat_template") throws(TemplateError) {
+    package init(source: String, name: String = "template") throws(TemplateError) {
         self.source = source
         self.name = name
         do {
@@ -60,28 +67,25 @@ package struct ChatTemplate: Sendable {
         }
     }
 
-    /// Whether the template mentions a variable, e.g. `tools` or `enable_thinking`.
+    /// Whether the template mentions a variable.
     package func mentions(_ variable: String) -> Bool { symbols.names.contains(variable) }
 
-    /// Renders a conversation.
-    /// - Parameter variables: `messages`, `tools`, `add_generation_prompt`, `bos_token`, …;
-    ///   `tools` and `documents` are null unless given, as in transformers.
+    /// Renders the template.
     /// - Parameter now: what `strftime_now` answers with.
     /// - Throws: ``TemplateError``: the template's own refusal (`.raised`), a mistake in it, or a
     ///   budget spent (`.limit`).
     package func render(
-        _ variables: [String: JSONValue], now: TemplateDate,
+        _ variables: [String: JSONValue], trust: JinjaTrust, now: TemplateDate,
         limits: TemplateLimits = TemplateLimits()
-    ) throws(TemplateError) -> RenderedPrompt {
+    ) throws(TemplateError) -> RenderedTemplate {
         let interpreter = TemplateInterpreter(symbols: symbols, limits: limits, date: now) {
             (name) throws(TemplateError) in
-            guard let value = variables[name] ?? Self.defaults[name] else { return nil }
-            var converter = TemplateConverter(limits: limits)
-            let isTrusted = Self.trustedVariables.contains(name)
-            return try converter.convert(value, trusted: isTrusted, depth: 0)
+            guard let value = variables[name] else { return nil }
+            let converter = TemplateConverter(limits: limits, members: trust.members)
+            return try converter.convert(value, trusted: trust.variables.contains(name), depth: 0)
         }
         do {
-            return RenderedPrompt(segments: try interpreter.render(body).segments)
+            return RenderedTemplate(runs: try interpreter.render(body).originRuns)
         } catch {
             throw error.at(line: interpreter.line, of: name)
         }
@@ -91,10 +95,13 @@ package struct ChatTemplate: Sendable {
 /// Turns JSON given with a request into template values, every string marked with its origin.
 struct TemplateConverter {
     let limits: TemplateLimits
+    /// ``JinjaTrust/members``.
+    let members: [String: Set<String>]
 
-    mutating func convert(_ value: JSONValue, trusted: Bool, depth: Int) throws(TemplateError)
-        -> TemplateValue
-    {
+    /// - Parameter isRow: an item of the list that a variable holds.
+    func convert(
+        _ value: JSONValue, trusted: Bool, depth: Int, isRow: Bool = false
+    ) throws(TemplateError) -> TemplateValue {
         guard depth < limits.containerDepth else {
             throw TemplateError(
                 .limit, "a value given is nested more than \(limits.containerDepth) deep")
@@ -110,17 +117,17 @@ struct TemplateConverter {
             var values: [TemplateValue] = []
             values.reserveCapacity(items.count)
             for item in items {
-                values.append(try convert(item, trusted: trusted, depth: depth + 1))
+                values.append(
+                    try convert(item, trusted: trusted, depth: depth + 1, isRow: depth == 0))
             }
             return .list(TemplateList(values))
-        case .object(let members):
-            var entries = TemplateDict.Entries(minimumCapacity: members.count)
-            for (key, member) in members {
+        case .object(let object):
+            var entries = TemplateDict.Entries(minimumCapacity: object.count)
+            for (key, member) in object {
                 let text = TemplateText(key, trusted: trusted)
                 var isTrusted = trusted
-                // A message lies at messages[i].role.
-                if depth == 1, key == "role", case .string(let role) = member {
-                    isTrusted = ChatTemplate.trustedRoles.contains(role)
+                if isRow, let words = members[key], case .string(let word) = member {
+                    isTrusted = words.contains(word)
                 }
                 let value = try convert(member, trusted: isTrusted, depth: depth + 1)
                 entries[.text(text.bytes)] = TemplateEntry(key: .text(text), value: value)
