@@ -1,5 +1,4 @@
 import AutoGLMJSON
-import AutoGLMJinja
 import OrderedCollections
 
 /// Reads `{"name": "f", "arguments": {…}}` byte by byte, in any order of keys, and hands the
@@ -19,6 +18,8 @@ struct JSONCallReader: Sendable {
     private var inString = false
     private var isEscaped = false
     private var argumentsAreString = false
+    /// Null or another bare word: known when it has ended.
+    private var argumentsAreWord = false
     private(set) var name: String?
 
     var hasFailed: Bool { state == .failed }
@@ -29,7 +30,7 @@ struct JSONCallReader: Sendable {
 
     /// Argument text that came since the last call.
     mutating func takeArguments() -> [UInt8] {
-        if argumentsAreString { return [] }
+        if argumentsAreString || argumentsAreWord { return [] }
         defer { pending.removeAll(keepingCapacity: true) }
         return pending
     }
@@ -129,6 +130,7 @@ struct JSONCallReader: Sendable {
             state = .keyOrEnd
         default:
             if isSpace && depth == 0 { return }
+            if depth == 0, role == .arguments { argumentsAreWord = true }
             keep(byte)
         }
     }
@@ -144,6 +146,7 @@ struct JSONCallReader: Sendable {
 
     private mutating func endValue() {
         state = .afterValue
+        argumentsAreWord = false
         switch role {
         case .name:
             guard let text = Self.decode(token), !text.isEmpty else { state = .failed; return }
@@ -168,9 +171,7 @@ struct MistralReader: Sendable {
     private var name: [UInt8] = []
     private var json: [UInt8] = []
     private var isReadingJSON = false
-    private var depth = 0
-    private var inString = false
-    private var isEscaped = false
+    private var depth = JSONDepth()
 
     /// The calls, once complete; empty when the text was no call.
     mutating func take(_ byte: UInt8) -> [ParsedCall]? {
@@ -186,7 +187,8 @@ struct MistralReader: Sendable {
             // `[{` starts a list of calls; `name{` lacks only the separator.
             isReadingJSON = true
             if first == 0x5B {
-                (json, depth, name) = ([0x5B], 1, [])
+                (json, name) = ([0x5B], [])
+                depth.take(0x5B)
             } else {
                 name.removeLast()
             }
@@ -195,30 +197,16 @@ struct MistralReader: Sendable {
     }
 
     private mutating func takeJSON(_ byte: UInt8) -> [ParsedCall]? {
-        let isSpace = byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
-        if depth == 0 && isSpace { return nil }
+        if json.isEmpty && byte.isJSONSpace { return nil }
         json.append(byte)
-        if inString {
-            if isEscaped {
-                isEscaped = false
-            } else if byte == 0x5C {
-                isEscaped = true
-            } else if byte == 0x22 {
-                inString = false
-            }
-            return nil
-        }
-        switch byte {
-        case 0x22: inString = true
-        case 0x7B, 0x5B: depth += 1
-        case 0x7D, 0x5D: depth -= 1
-        default: break
-        }
-        return depth <= 0 ? calls() : nil
+        depth.take(byte)
+        return depth.isOver || depth.isPlain ? calls() : nil
     }
 
     private func calls() -> [ParsedCall] {
-        let trimmed = String(decoding: name, as: UTF8.self).trimmedSpace
+        // `name[CALL_ID]id` in some.
+        let idMark = name.firstRange(of: Array("[CALL_ID]".utf8))?.lowerBound ?? name.endIndex
+        let trimmed = String(decoding: name[..<idMark], as: UTF8.self).trimmedSpace
         if !trimmed.isEmpty {
             return [ParsedCall(name: trimmed, arguments: String(decoding: json, as: UTF8.self))]
         }
@@ -232,11 +220,35 @@ struct MistralReader: Sendable {
     }
 }
 
-extension String {
-    /// Without the white space at both ends.
-    var trimmedSpace: String {
-        let scalars = unicodeScalars.drop(while: \.isPythonSpace)
-        guard let last = scalars.lastIndex(where: { !$0.isPythonSpace }) else { return "" }
-        return String(scalars[...last])
+/// Follows a JSON object or array to its closing bracket; nothing else of it is looked at.
+struct JSONDepth: Sendable {
+    private var depth = 0
+    private var inString = false
+    private var isEscaped = false
+    private(set) var isOver = false
+    /// Text has come outside any bracket: it is no object.
+    private(set) var isPlain = false
+
+    mutating func take(_ byte: UInt8) {
+        if inString {
+            if isEscaped {
+                isEscaped = false
+            } else if byte == 0x5C {
+                isEscaped = true
+            } else if byte == 0x22 {
+                inString = false
+            }
+            return
+        }
+        switch byte {
+        case 0x7B, 0x5B: depth += 1
+        case 0x7D, 0x5D:
+            depth -= 1
+            if depth == 0 { isOver = true }
+            if depth < 0 { isPlain = true }
+        case 0x22 where depth > 0: inString = true
+        default:
+            if depth == 0, !byte.isJSONSpace { isPlain = true }
+        }
     }
 }

@@ -1,5 +1,4 @@
 import AutoGLMJSON
-import AutoGLMJinja
 import OrderedCollections
 
 /// Reads calls written as Python, `f(a="x", b=[1, None])`: keyword arguments with literal values.
@@ -136,11 +135,54 @@ struct PythonCallReader {
             {
                 let body = Array(bytes[start..<position])
                 position += width
-                return try? TemplateEscapes.unescape(body, line: 0)
+                return PythonEscapes.unescape(body)
             } else {
                 position += 1
             }
         }
         return nil
+    }
+}
+
+/// Escapes of Python's string literals.
+enum PythonEscapes {
+    private static let plain: [UInt8: UInt8] = [
+        UInt8(ascii: "n"): 0x0A, UInt8(ascii: "t"): 0x09, UInt8(ascii: "r"): 0x0D,
+        UInt8(ascii: "a"): 0x07, UInt8(ascii: "b"): 0x08, UInt8(ascii: "f"): 0x0C,
+        UInt8(ascii: "v"): 0x0B, UInt8(ascii: "\\"): 0x5C, 0x22: 0x22, 0x27: 0x27,
+    ]
+
+    /// - Returns: nil for half an escape or one of no character.
+    static func unescape(_ bytes: [UInt8]) -> String? {
+        var result: [UInt8] = []
+        var rest = bytes[...]
+        while let byte = rest.popFirst() {
+            guard byte == 0x5C, let escape = rest.popFirst() else {
+                result.append(byte)
+                continue
+            }
+            if let byte = plain[escape] {
+                result.append(byte)
+            } else if let digits = digits(of: escape) {
+                guard let code = UInt32(String(decoding: rest.prefix(digits), as: UTF8.self), radix: 16),
+                    rest.count >= digits, let scalar = Unicode.Scalar(code)
+                else { return nil }
+                rest.removeFirst(digits)
+                result.append(contentsOf: String(scalar).utf8)
+            } else if escape != 0x0A {
+                // An unknown escape stands for itself, in Python too.
+                result.append(contentsOf: [0x5C, escape])
+            }
+        }
+        return String(validating: result, as: UTF8.self)
+    }
+
+    private static func digits(of escape: UInt8) -> Int? {
+        switch escape {
+        case UInt8(ascii: "x"): 2
+        case UInt8(ascii: "u"): 4
+        case UInt8(ascii: "U"): 8
+        default: nil
+        }
     }
 }

@@ -1,0 +1,149 @@
+import AutoGLMJSON
+
+/// What one family of models writes and reads: all that is known of its text stands in its file.
+///
+/// A family is found by the evidence a model brings; whatever a family leaves out is what most
+/// templates and models do.
+package protocol Family: SendableMetatype {
+    static var name: String { get }
+
+    static func recognises(_ evidence: FamilyEvidence) -> Bool
+
+    /// Special tokens, by their text, that end a turn beside those every family has.
+    static var turnEnds: [String] { get }
+
+    /// The end token that says that the turn was a call.
+    static var callEnd: String? { get }
+
+    static var thinking: ReasoningTags { get }
+
+    /// How answers are read. Internal to this module.
+    static var grammar: TurnGrammar { get }
+
+    /// What a turn begins with when it must call `tool`; nil where a call has no such beginning.
+    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String?
+
+    /// Tools that are known by their type alone, with the argument that holds what the model
+    /// writes to them.
+    static var builtInTools: [String: String] { get }
+
+    /// A message in the family's own spelling, for templates that know no `tool_calls`.
+    static func spell(_ message: JSONValue) -> [JSONValue]
+
+    /// Puts the tools into the conversation, for templates that do not print `tools`.
+    static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue]
+
+    /// The id of a call as the template accepts it.
+    static func callID(_ id: String) -> String
+
+    /// A template for models that bring none, or one that cannot show calls.
+    static var template: String? { get }
+}
+
+/// What a model brings that tells of its family.
+package struct FamilyEvidence: Sendable {
+    /// All templates, joined.
+    package let template: String
+    package let specialTokens: Set<String>
+
+    package init(templates: some Sequence<String>, specialTokens: some Sequence<String>) {
+        template = templates.joined(separator: "\n")
+        self.specialTokens = Set(specialTokens)
+    }
+
+    func mentions(_ text: String) -> Bool {
+        Array(template.utf8).firstRange(of: Array(text.utf8)) != nil
+    }
+}
+
+/// All families: one line each, the more telling evidence first.
+let families: [any Family.Type] = [
+    GLM45.self,
+    Qwen3Coder.self,
+    Mistral.self,
+    DeepSeek.self,
+    OLMo.self,
+    Hermes.self,
+    Llama3.self,
+    ChatGLM3.self,
+    GLM40414.self,
+    GLM4.self,
+    Plain.self,
+]
+
+extension Family {
+    package static var turnEnds: [String] { [] }
+    package static var callEnd: String? { nil }
+    package static var thinking: ReasoningTags { ReasoningTags() }
+    package static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? { nil }
+    package static var builtInTools: [String: String] { [:] }
+    package static func callID(_ id: String) -> String { id }
+    package static var template: String? { nil }
+
+    /// The call as text behind the content; a result as it is.
+    package static func spell(_ message: JSONValue) -> [JSONValue] {
+        guard let calls = message["tool_calls"]?.arrayValue else { return [message] }
+        let text = calls.map(HistoryCall.init).map { call -> String in
+            let body: JSONValue = ["name": .string(call.name), "arguments": call.value]
+            return body.serialized(.readable)
+        }
+        return [message.replacingCalls(with: text)]
+    }
+
+    package static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue] {
+        messages
+    }
+
+    /// Every token, by its text, with which a turn of this family ends.
+    static var allTurnEnds: [String] {
+        let roles = [
+            "<|endoftext|>", "<|user|>", "<|observation|>", "<|system|>", "<|assistant|>",
+            "<|im_end|>", "<|im_start|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>",
+            "<|start_header_id|>",
+        ]
+        // Where a role begins another part of the same answer, it does not end it.
+        return (roles + turnEnds).filter { Array($0.utf8) != grammar.segment }
+    }
+}
+
+/// A call of an earlier turn.
+struct HistoryCall {
+    let name: String
+    /// As the client sent it: a text that should be JSON, or the value.
+    let arguments: JSONValue
+
+    init(_ call: JSONValue) {
+        name = call["function"]?["name"]?.stringValue ?? ""
+        arguments = call["function"]?["arguments"] ?? .object([:])
+    }
+
+    var text: String { arguments.stringValue ?? arguments.serialized(.readable) }
+
+    /// The arguments as a value; a text that is no JSON stays one.
+    var value: JSONValue {
+        guard let text = arguments.stringValue else { return arguments }
+        return (try? JSONValue.parse(text)).flatMap { $0.objectValue != nil ? $0 : nil } ?? arguments
+    }
+}
+
+extension JSONWriteOptions {
+    /// As Python's `json.dumps(…, ensure_ascii=False)`: what prompts show.
+    static let readable = JSONWriteOptions(ensureASCII: false)
+}
+
+extension JSONValue {
+    var content: String { self["content"]?.stringValue ?? "" }
+
+    func setting(_ key: String, _ value: JSONValue?) -> JSONValue {
+        guard var members = objectValue else { return self }
+        members[key] = value
+        return .object(members)
+    }
+
+    /// The message with its calls as text behind its content.
+    func replacingCalls(with texts: [String]) -> JSONValue {
+        let parts = (content.isEmpty ? [] : [content]) + texts
+        return setting("tool_calls", nil)
+            .setting("content", .string(parts.joined(separator: "\n")))
+    }
+}

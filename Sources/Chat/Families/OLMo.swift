@@ -1,0 +1,29 @@
+/// OLMo 3: `<function_calls>name(k=v)</function_calls>`, one call a line, in Python.
+enum OLMo: Family {
+    static let name = "olmo-3"
+
+    static func recognises(_ evidence: FamilyEvidence) -> Bool {
+        evidence.mentions("<function_calls>")
+    }
+
+    static let grammar = TurnGrammar(
+        .whole(Calls.self), open: "<function_calls>", close: "</function_calls>")
+
+    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? {
+        "<function_calls>\(tool)("
+    }
+
+    enum Calls: CallBody {
+        static let quotesMarks = true
+
+        static func read(_ body: [UInt8], _ tools: ToolSchemas) -> [ParsedCall]? {
+            var reader = PythonCallReader(body)
+            var calls: [ParsedCall] = []
+            while !reader.isAtEnd {
+                guard let call = reader.readCall() else { return nil }
+                calls.append(call)
+            }
+            return calls
+        }
+    }
+}
