@@ -3,12 +3,14 @@ import AutoGLMJSON
 import FoundationEssentials
 
 extension ModelConfig {
-    /// Reads `config.json` and the `generation_config.json` beside it.
+    /// Reads `config.json`, and stop tokens out of the `generation_config.json` beside it.
     ///
     /// Three spellings are understood: transformers 4 (`rope_theta`, `rope_scaling`),
     /// transformers 5 (`rope_parameters`) and the original ChatGLM repositories
     /// (`padded_vocab_size`, `multi_query_group_num`, …). Unknown keys are ignored.
-    package init(directory: String, fileName: String = "config.json") throws(CheckpointError) {
+    init(directory: String, fileName: String, generation: ConfigObject?)
+        throws(CheckpointError)
+    {
         let path = directory + "/" + fileName
         guard FileManager.default.fileExists(atPath: path) else {
             throw .notFound(path: directory, remedy: "expected \(fileName) in it")
@@ -27,12 +29,7 @@ extension ModelConfig {
         }
         name = directory.split(separator: "/").last.map(String.init) ?? architecture
         try readTokens(json)
-        let generation = directory + "/generation_config.json"
-        if FileManager.default.fileExists(atPath: generation) {
-            let json = try ConfigObject(file: generation)
-            try readTokens(json)
-            try readSampling(json)
-        }
+        if let generation { try readTokens(generation) }
         if let quantization = try json.object("quantization_config") {
             self.quantization = try QuantizationConfig(quantization)
         }
@@ -146,30 +143,6 @@ extension ModelConfig {
     private mutating func readTokens(_ json: ConfigObject) throws(CheckpointError) {
         stopTokens.append(contentsOf: try json.tokens("eos_token_id"))
         beginToken = try json.tokens("bos_token_id").first ?? beginToken
-    }
-
-    private mutating func readSampling(_ json: ConfigObject) throws(CheckpointError) {
-        func fraction(_ key: String, _ range: ClosedRange<Double>)
-            throws(CheckpointError) -> Float?
-        {
-            guard let value = try json.number(key) else { return nil }
-            guard range.contains(value) else {
-                throw json.refuse(
-                    key, .double(value), "must be from \(range.lowerBound) to \(range.upperBound)")
-            }
-            return Float(value)
-        }
-        sampling.temperature = try fraction("temperature", 0...100)
-        if try json.bool("do_sample") == false { sampling.temperature = 0 }
-        sampling.topP = try fraction("top_p", 0...1)
-        sampling.minP = try fraction("min_p", 0...1)
-        sampling.repetitionPenalty = try fraction("repetition_penalty", 0.01...100)
-        if let topK = try json.integer("top_k") {
-            guard (0...Limits.vocabulary.upperBound).contains(topK) else {
-                throw json.refuse("top_k", .int(Int64(topK)), "must be 0 (off) or above")
-            }
-            sampling.topK = topK
-        }
     }
 
     /// What transformers assumes where a configuration is silent.

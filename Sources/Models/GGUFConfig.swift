@@ -3,7 +3,7 @@ import AutoGLMCompute
 extension ModelConfig {
     /// Reads the configuration out of GGUF metadata.
     /// - SeeAlso: ggml-org/ggml, docs/gguf.md, "Standardized key-value pairs".
-    init(_ file: GGUF) throws(CheckpointError) {
+    init(_ file: GGUF, _ tokenizer: GGUFTokenizer) throws(CheckpointError) {
         let metadata = GGUFMetadata(file: file.path, values: file.metadata)
         guard let architecture = try metadata.string("general.architecture") else {
             throw metadata.refuse(
@@ -38,7 +38,6 @@ extension ModelConfig {
             throw metadata.refuse(
                 key("block_count"), "\(blocks)", "must be from 1 to \(Limits.layers.upperBound)")
         }
-        let tokenizer = try GGUFTokenizer(file)
         let statedVocabulary = try metadata.integer(key("vocab_size"))
         let embedding = file.tensors.first { $0.name == "token_embd.weight" }
         self.init(

@@ -41,7 +41,7 @@ package struct Quantizer {
         var load = LoadOptions()
         load.weightFormat = .integers(options.scheme)
         load.progress = options.progress
-        let source = try ModelSource(path, LoadOptions())
+        let source = try ModelSource(path)
         if let quantization = source.config.quantization {
             throw .unsupported(
                 what: "quantising a model that is quantised already (\(quantization.name))",
@@ -125,10 +125,8 @@ package struct Quantizer {
 
     // MARK: Files beside the weights
 
-    private var sourceDirectory: String {
-        guard path.hasSuffix(".safetensors") else { return path }
-        return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-    }
+    /// - Invariant: a GGUF file, which has none, was refused.
+    private var sourceDirectory: String { source.directory ?? path }
 
     /// The configuration as it is, and how the weights were rounded, so that other programs see
     /// at once that they cannot read them.
