@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 
 #if canImport(Musl)
 import Musl
@@ -35,6 +36,10 @@ package final class CheckpointFile: Sendable {
         self.modified = .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
         self.descriptor = descriptor
         _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
+        // Every format would find a fault of its own in such a note. It has less than 1024 bytes.
+        if byteCount < 1_024, isGitLFSPointer(try bytes(at: 0, count: min(byteCount, 64))) {
+            throw .gitLFSPointer(file: path)
+        }
     }
 
     deinit { close(descriptor) }

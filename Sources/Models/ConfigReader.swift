@@ -40,7 +40,7 @@ extension ModelConfig {
         let defaults = Defaults(architecture)
         let hidden = try json.required("hidden_size")
         let heads = try json.required("num_attention_heads")
-        let context = try json.integer("max_position_embeddings") ?? 2_048
+        let positions = try json.integer("max_position_embeddings") ?? 2_048
         // Checked here because the lines below divide by them and multiply.
         for (key, value) in [("hidden_size", hidden), ("num_attention_heads", heads)]
         where !(1...Limits.hidden.upperBound).contains(value) {
@@ -59,6 +59,9 @@ extension ModelConfig {
             }
             headDim = hidden / heads
         }
+        let rope = try RopeConfig(
+            json, headDim: headDim, contextLength: positions,
+            partialFactor: defaults.partialRotaryFactor)
         self.init(
             file: json.file, architecture: architecture, name: architecture,
             vocabulary: try json.required("vocab_size"), hidden: hidden,
@@ -66,10 +69,7 @@ extension ModelConfig {
             kvHeads: try json.integer("num_key_value_heads") ?? heads, headDim: headDim,
             feedForward: try json.required("intermediate_size"),
             normEpsilon: Float(try json.number("rms_norm_eps") ?? defaults.normEpsilon),
-            contextLength: context,
-            rope: try RopeConfig(
-                json, headDim: headDim, contextLength: context,
-                partialFactor: defaults.partialRotaryFactor),
+            contextLength: max(positions, rope.contextScaled ?? 0), rope: rope,
             tiedEmbeddings: try json.bool("tie_word_embeddings") ?? false,
             attentionBias: try json.bool("attention_bias"),
             queryKeyNorm: try json.bool("use_qk_norm"),
@@ -184,8 +184,14 @@ extension RopeConfig {
         theta = try modern?.number("rope_theta") ?? formerTheta ?? 10_000
         rotatedDims = Int(Double(headDim) * factor)
         pairing = nil
-        guard let scaling = modern ?? former else { return }
-        self.scaling = try Self.scaling(scaling, contextLength: contextLength)
+        // Whoever stretches a model adds the former key, whatever is there already.
+        for candidate in [former, modern] {
+            guard let candidate else { continue }
+            scaling = try Self.scaling(candidate, contextLength: contextLength)
+            if scaling == .none { continue }
+            contextScaled = scaling.contextLength
+            return
+        }
     }
 
     private static func scaling(_ json: ConfigObject, contextLength: Int)
@@ -204,7 +210,8 @@ extension RopeConfig {
         }
         switch kind {
         case "default": return .none
-        case "linear": return .linear(factor: try factor())
+        case "linear":
+            return .linear(factor: try factor(), originalContext: original ?? contextLength)
         case "dynamic":
             return .dynamic(factor: try factor(), originalContext: original ?? contextLength)
         case "yarn":

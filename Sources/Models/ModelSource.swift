@@ -104,7 +104,7 @@ private struct ModelFiles {
                 try Safetensors.weights(inDirectory: directory)
             }
         case .safetensors(let file):
-            let directory = file.lastIndex(of: "/").map { String(file[..<$0]) } ?? "."
+            let directory = AutoGLMModels.directory(of: file)
             try self.init(directory, configurationFile) { () throws(CheckpointError) in
                 try Safetensors.weights(of: CheckpointFile(path: file))
             }

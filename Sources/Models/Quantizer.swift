@@ -164,7 +164,8 @@ package struct Quantizer {
             .filter { Self.otherFiles.contains($0) }.sorted()
         for name in names {
             // The bytes, not a link to them.
-            let data = try Data(contentsOf: URL(filePath: sourceDirectory + "/" + name))
+            let file = try CheckpointFile(path: sourceDirectory + "/" + name)
+            let data = Data(try file.bytes(at: 0, count: file.byteCount))
             try data.write(to: URL(filePath: directory + "/" + name))
         }
         return names
