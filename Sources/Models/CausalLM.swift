@@ -38,7 +38,6 @@ package struct ModelInfo: Sendable {
     /// Ascending.
     package var stopTokens: [Int]
     package var beginToken: Int?
-    package var sampling: SamplingDefaults
     package var parameterCount: Int
     /// Bytes of weights in memory, biases and norms aside.
     package var weightBytes: Int
@@ -63,7 +62,6 @@ package struct ModelInfo: Sendable {
         contextLength = config.contextLength
         stopTokens = config.stopTokens
         beginToken = config.beginToken
-        sampling = config.sampling
         parameterCount = parameters
         self.weightBytes = weightBytes
         blockTokens = options.blockTokens

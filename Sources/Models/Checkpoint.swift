@@ -77,6 +77,13 @@ package struct Checkpoint: Sendable {
         self.isGGUF = isGGUF
     }
 
+    /// The files that hold tensors, each once, in the order of their paths.
+    var files: [CheckpointFile] {
+        var byPath: [String: CheckpointFile] = [:]
+        for tensor in tensors.values { byPath[tensor.file.path] = tensor.file }
+        return byPath.values.sorted { $0.path < $1.path }
+    }
+
     package var byteCount: Int { tensors.values.reduce(0) { $0 + $1.byteCount } }
 }
 

@@ -9,6 +9,8 @@ package enum CheckpointError: Error, Equatable {
     case notFound(path: String, remedy: String)
     /// The system refused to open or read a file.
     case unreadable(file: String, reason: String)
+    /// The note that a clone without Git LFS leaves in place of a large file.
+    case gitLFSPointer(file: String)
     /// The file breaks its own format; `offset` in bytes from its start.
     case malformed(file: String, offset: Int?, field: String, reason: String)
     /// A number or word of the configuration is missing or impossible.
@@ -31,6 +33,9 @@ extension CheckpointError: CustomStringConvertible {
             "no model at \(excerpt(path)): \(remedy)"
         case .unreadable(let file, let reason):
             "\(excerpt(file)): \(reason)"
+        case .gitLFSPointer(let file):
+            "\(excerpt(file)): this is a Git LFS pointer, not the file itself; run `git lfs pull` "
+                + "in \(excerpt(directory(of: file))), or download the file again"
         case .malformed(let file, let offset, let field, let reason):
             "\(excerpt(file))\(offset.map { " at byte \($0)" } ?? ""): \(field): \(reason); "
                 + "download or convert the file again"
@@ -65,6 +70,11 @@ private func describe(_ error: BackendError) -> String {
     case .notANumber(let row): "row \(row) is not a number"
     case .device(let reason): reason
     }
+}
+
+/// Where a file lies.
+func directory(of file: String) -> String {
+    file.lastIndex(of: "/").map { String(file[..<$0]) } ?? "."
 }
 
 private func describe(_ shape: [Int]) -> String {

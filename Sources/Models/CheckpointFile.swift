@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 
 #if canImport(Musl)
 import Musl
@@ -14,6 +15,8 @@ package final class CheckpointFile: Sendable {
     package let path: String
     /// Size when it was opened.
     package let byteCount: Int
+    /// When it was changed last, since 1970; as of when it was opened.
+    private let modified: Duration
     private let descriptor: Int32
 
     package init(path: String) throws(CheckpointError) {
@@ -29,11 +32,23 @@ package final class CheckpointFile: Sendable {
         }
         self.path = path
         self.byteCount = Int(status.st_size)
+        let time = status.st_mtim
+        self.modified = .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
         self.descriptor = descriptor
         _ = posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
+        // Every format would find a fault of its own in such a note. It has less than 1024 bytes.
+        if byteCount < 1_024, isGitLFSPointer(try bytes(at: 0, count: min(byteCount, 64))) {
+            throw .gitLFSPointer(file: path)
+        }
     }
 
     deinit { close(descriptor) }
+
+    var identity: FileIdentity {
+        FileIdentity(
+            name: path.split(separator: "/").last.map(String.init) ?? path, byteCount: byteCount,
+            modified: modified)
+    }
 
     /// Fills `buffer` from `offset` on.
     /// - Returns: nil, or why it could not be filled.

@@ -7,6 +7,8 @@ struct ConfigObject {
     /// Where this object lies in the file: `rope_parameters.`
     var prefix = ""
     let members: [String: JSONValue]
+    /// The object itself, its keys in the order of the file.
+    let json: JSONValue
 
     /// Reads a whole file.
     init(file: String) throws(CheckpointError) {
@@ -22,12 +24,14 @@ struct ConfigObject {
         }
         self.file = file
         self.members = members
+        self.json = json
     }
 
-    init(file: String, prefix: String, members: [String: JSONValue]) {
+    private init(file: String, prefix: String, members: [String: JSONValue], json: JSONValue) {
         self.file = file
         self.prefix = prefix
         self.members = members
+        self.json = json
     }
 
     /// The first of `keys` that is there and not null.
@@ -84,7 +88,8 @@ struct ConfigObject {
         guard let members = value.dictionary else {
             throw refuse(prefix + key, value, "must be an object")
         }
-        return ConfigObject(file: file, prefix: prefix + key + ".", members: members)
+        return ConfigObject(
+            file: file, prefix: prefix + key + ".", members: members, json: value)
     }
 
     func strings(_ key: String) throws(CheckpointError) -> [String] {

@@ -3,12 +3,14 @@ import AutoGLMJSON
 import FoundationEssentials
 
 extension ModelConfig {
-    /// Reads `config.json` and the `generation_config.json` beside it.
+    /// Reads `config.json`, and stop tokens out of the `generation_config.json` beside it.
     ///
     /// Three spellings are understood: transformers 4 (`rope_theta`, `rope_scaling`),
     /// transformers 5 (`rope_parameters`) and the original ChatGLM repositories
     /// (`padded_vocab_size`, `multi_query_group_num`, …). Unknown keys are ignored.
-    package init(directory: String, fileName: String = "config.json") throws(CheckpointError) {
+    init(directory: String, fileName: String, generation: ConfigObject?)
+        throws(CheckpointError)
+    {
         let path = directory + "/" + fileName
         guard FileManager.default.fileExists(atPath: path) else {
             throw .notFound(path: directory, remedy: "expected \(fileName) in it")
@@ -27,12 +29,7 @@ extension ModelConfig {
         }
         name = directory.split(separator: "/").last.map(String.init) ?? architecture
         try readTokens(json)
-        let generation = directory + "/generation_config.json"
-        if FileManager.default.fileExists(atPath: generation) {
-            let json = try ConfigObject(file: generation)
-            try readTokens(json)
-            try readSampling(json)
-        }
+        if let generation { try readTokens(generation) }
         if let quantization = try json.object("quantization_config") {
             self.quantization = try QuantizationConfig(quantization)
         }
@@ -43,7 +40,7 @@ extension ModelConfig {
         let defaults = Defaults(architecture)
         let hidden = try json.required("hidden_size")
         let heads = try json.required("num_attention_heads")
-        let context = try json.integer("max_position_embeddings") ?? 2_048
+        let positions = try json.integer("max_position_embeddings") ?? 2_048
         // Checked here because the lines below divide by them and multiply.
         for (key, value) in [("hidden_size", hidden), ("num_attention_heads", heads)]
         where !(1...Limits.hidden.upperBound).contains(value) {
@@ -62,6 +59,9 @@ extension ModelConfig {
             }
             headDim = hidden / heads
         }
+        let rope = try RopeConfig(
+            json, headDim: headDim, contextLength: positions,
+            partialFactor: defaults.partialRotaryFactor)
         self.init(
             file: json.file, architecture: architecture, name: architecture,
             vocabulary: try json.required("vocab_size"), hidden: hidden,
@@ -69,10 +69,7 @@ extension ModelConfig {
             kvHeads: try json.integer("num_key_value_heads") ?? heads, headDim: headDim,
             feedForward: try json.required("intermediate_size"),
             normEpsilon: Float(try json.number("rms_norm_eps") ?? defaults.normEpsilon),
-            contextLength: context,
-            rope: try RopeConfig(
-                json, headDim: headDim, contextLength: context,
-                partialFactor: defaults.partialRotaryFactor),
+            contextLength: max(positions, rope.contextScaled ?? 0), rope: rope,
             tiedEmbeddings: try json.bool("tie_word_embeddings") ?? false,
             attentionBias: try json.bool("attention_bias"),
             queryKeyNorm: try json.bool("use_qk_norm"),
@@ -148,30 +145,6 @@ extension ModelConfig {
         beginToken = try json.tokens("bos_token_id").first ?? beginToken
     }
 
-    private mutating func readSampling(_ json: ConfigObject) throws(CheckpointError) {
-        func fraction(_ key: String, _ range: ClosedRange<Double>)
-            throws(CheckpointError) -> Float?
-        {
-            guard let value = try json.number(key) else { return nil }
-            guard range.contains(value) else {
-                throw json.refuse(
-                    key, .double(value), "must be from \(range.lowerBound) to \(range.upperBound)")
-            }
-            return Float(value)
-        }
-        sampling.temperature = try fraction("temperature", 0...100)
-        if try json.bool("do_sample") == false { sampling.temperature = 0 }
-        sampling.topP = try fraction("top_p", 0...1)
-        sampling.minP = try fraction("min_p", 0...1)
-        sampling.repetitionPenalty = try fraction("repetition_penalty", 0.01...100)
-        if let topK = try json.integer("top_k") {
-            guard (0...Limits.vocabulary.upperBound).contains(topK) else {
-                throw json.refuse("top_k", .int(Int64(topK)), "must be 0 (off) or above")
-            }
-            sampling.topK = topK
-        }
-    }
-
     /// What transformers assumes where a configuration is silent.
     private struct Defaults {
         var normEpsilon = 1e-6
@@ -211,8 +184,14 @@ extension RopeConfig {
         theta = try modern?.number("rope_theta") ?? formerTheta ?? 10_000
         rotatedDims = Int(Double(headDim) * factor)
         pairing = nil
-        guard let scaling = modern ?? former else { return }
-        self.scaling = try Self.scaling(scaling, contextLength: contextLength)
+        // Whoever stretches a model adds the former key, whatever is there already.
+        for candidate in [former, modern] {
+            guard let candidate else { continue }
+            scaling = try Self.scaling(candidate, contextLength: contextLength)
+            if scaling == .none { continue }
+            contextScaled = scaling.contextLength
+            return
+        }
     }
 
     private static func scaling(_ json: ConfigObject, contextLength: Int)
@@ -231,7 +210,8 @@ extension RopeConfig {
         }
         switch kind {
         case "default": return .none
-        case "linear": return .linear(factor: try factor())
+        case "linear":
+            return .linear(factor: try factor(), originalContext: original ?? contextLength)
         case "dynamic":
             return .dynamic(factor: try factor(), originalContext: original ?? contextLength)
         case "yarn":

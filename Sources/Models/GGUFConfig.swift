@@ -3,7 +3,7 @@ import AutoGLMCompute
 extension ModelConfig {
     /// Reads the configuration out of GGUF metadata.
     /// - SeeAlso: ggml-org/ggml, docs/gguf.md, "Standardized key-value pairs".
-    init(_ file: GGUF) throws(CheckpointError) {
+    init(_ file: GGUF, _ tokenizer: GGUFTokenizer) throws(CheckpointError) {
         let metadata = GGUFMetadata(file: file.path, values: file.metadata)
         guard let architecture = try metadata.string("general.architecture") else {
             throw metadata.refuse(
@@ -38,7 +38,7 @@ extension ModelConfig {
             throw metadata.refuse(
                 key("block_count"), "\(blocks)", "must be from 1 to \(Limits.layers.upperBound)")
         }
-        let tokenizer = try GGUFTokenizer(file)
+        let rope = try RopeConfig(metadata, architecture, headDim: headDim)
         let statedVocabulary = try metadata.integer(key("vocab_size"))
         let embedding = file.tensors.first { $0.name == "token_embd.weight" }
         self.init(
@@ -50,8 +50,9 @@ extension ModelConfig {
             headDim: headDim, feedForward: try metadata.required(key("feed_forward_length")),
             normEpsilon: Float(
                 try metadata.number(key("attention.layer_norm_rms_epsilon")) ?? 1e-5),
-            contextLength: try metadata.required(key("context_length")),
-            rope: try RopeConfig(metadata, architecture, headDim: headDim),
+            contextLength: max(
+                try metadata.required(key("context_length")), rope.contextScaled ?? 0),
+            rope: rope,
             // Decided by whether an output projection is there.
             tiedEmbeddings: false,
             mixture: try MixtureConfig(metadata, architecture), nextTokenLayers: following,
@@ -85,14 +86,14 @@ extension RopeConfig {
         pairing = architecture == "llama" ? .interleaved : nil
         let context = try metadata.integer("\(architecture).context_length") ?? 0
         let factor = try metadata.number(key("scaling.factor")) ?? 1
+        let original = try metadata.integer(key("scaling.original_context_length"))
         switch try metadata.string(key("scaling.type")) ?? "none" {
         case "none":
             if let factor = try metadata.number(key("scale_linear")), factor != 1, factor != 0 {
-                scaling = .linear(factor: factor)
+                scaling = .linear(factor: factor, originalContext: context)
             }
-        case "linear": scaling = .linear(factor: factor)
+        case "linear": scaling = .linear(factor: factor, originalContext: original ?? context)
         case "yarn":
-            let original = try metadata.integer(key("scaling.original_context_length"))
             var yarn = Yarn(factor: factor, originalContext: original ?? context)
             yarn.betaFast = try metadata.number(key("scaling.yarn_beta_fast")) ?? 32
             yarn.betaSlow = try metadata.number(key("scaling.yarn_beta_slow")) ?? 1
@@ -102,6 +103,7 @@ extension RopeConfig {
                 what: "rope scaling \(excerpt(other))", file: metadata.file,
                 remedy: "known are none, linear, yarn")
         }
+        if original != nil { contextScaled = scaling.contextLength }
     }
 }
 

@@ -1,4 +1,4 @@
-/// The tokenizer and chat template inside a GGUF file, as plain data.
+/// The tokenizer and chat templates inside a GGUF file, as plain data.
 package struct GGUFTokenizer: Sendable {
     /// `gpt2` (byte-level BPE), `llama` (SentencePiece BPE), `t5` (unigram), …
     package let model: String
@@ -23,7 +23,8 @@ package struct GGUFTokenizer: Sendable {
     package let addsEnd: Bool?
     package let addsSpacePrefix: Bool?
     package let removesExtraSpaces: Bool?
-    package let chatTemplate: String?
+    /// By name; the one without a name is `default`.
+    package let chatTemplates: [String: String]
 
     init(_ file: GGUF) throws(CheckpointError) {
         let metadata = GGUFMetadata(file: file.path, values: file.metadata)
@@ -59,19 +60,23 @@ package struct GGUFTokenizer: Sendable {
         addsEnd = try metadata.bool(key("add_eos_token"))
         addsSpacePrefix = try metadata.bool(key("add_space_prefix"))
         removesExtraSpaces = try metadata.bool(key("remove_extra_whitespaces"))
-        chatTemplate = try metadata.string("tokenizer.chat_template")
+        chatTemplates = try Self.templates(metadata)
     }
 
-    /// The ids that end an answer. Converters leave some out, above all `<|observation|>`, with
-    /// which GLM ends a tool call, so they are also looked up by their text.
-    var stopTokens: [Int] {
-        let endings: Set<String> = [
-            "<|endoftext|>", "<|user|>", "<|observation|>", "<|im_end|>", "<|eot_id|>",
-            "<|eom_id|>", "<|end_of_text|>",
-        ]
-        let named = tokens.indices.filter { id in
-            endings.contains(tokens[id]) && (types.isEmpty || types[id] == 3 || types[id] == 4)
+    /// `tokenizer.chat_template`, and `tokenizer.chat_template.NAME` of models with several.
+    private static func templates(_ metadata: GGUFMetadata)
+        throws(CheckpointError) -> [String: String]
+    {
+        let key = "tokenizer.chat_template"
+        var templates: [String: String] = [:]
+        for named in metadata.values.keys where named.hasPrefix(key + ".") {
+            templates[String(named.dropFirst(key.count + 1))] = try metadata.string(named)
         }
-        return Set([end, endOfTurn, endOfMessage].compactMap { $0 } + named).sorted()
+        if let template = try metadata.string(key) { templates["default"] = template }
+        return templates
     }
+
+    /// The ids that end an answer as far as the file says so. Converters leave some out, which
+    /// the families know by their text.
+    var stopTokens: [Int] { Set([end, endOfTurn, endOfMessage].compactMap { $0 }).sorted() }
 }

@@ -28,7 +28,6 @@ package struct ModelConfig: Sendable {
     /// End of text and end of turn, ascending.
     package var stopTokens: [Int] = []
     package var beginToken: Int?
-    package var sampling = SamplingDefaults()
     package var quantization: QuantizationConfig?
     /// What a person should know about this configuration; one line each.
     package var warnings: [String] = []
@@ -46,16 +45,6 @@ package struct MixtureConfig: Sendable, Equatable {
     package var groupsPerToken: Int
     package var normalizesWeights: Bool
     package var scale: Float
-}
-
-/// What the makers of a checkpoint recommend; nil where they do not say.
-package struct SamplingDefaults: Sendable, Equatable {
-    package var temperature: Float?
-    package var topP: Float?
-    package var topK: Int?
-    package var minP: Float?
-    package var repetitionPenalty: Float?
-    package init() {}
 }
 
 extension ModelConfig {

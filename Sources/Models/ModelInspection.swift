@@ -17,7 +17,11 @@ package struct ModelInspection: Sendable {
 
     /// - Throws: what loading would throw for these files, weights aside.
     package init(_ path: String, options: LoadOptions = LoadOptions()) throws(CheckpointError) {
-        let source = try ModelSource(path, options)
+        self.init(try ModelSource(path, options: options))
+    }
+
+    package init(_ source: ModelSource) {
+        let options = source.options
         var stored = 0
         var inMemory = 0
         var types: [String: Int] = [:]
@@ -37,16 +41,13 @@ package struct ModelInspection: Sendable {
                 ? options.weightFormat?.bytes(values: tensor.elementCount) ?? tensor.byteCount
                 : tensor.byteCount
         }
-        var info = ModelInfo(
-            source.config, options, parameters: source.parameterCount, weightBytes: inMemory)
-        source.countStep(options, &info)
-        self.info = info
+        info = source.info(weightBytes: inMemory)
         config = source.config
         quantization = source.config.quantization?.name
         storedBytes = stored
         storedTypes = types.map { (type: $0.key, bytes: $0.value) }
             .sorted { ($0.bytes, $1.type) > ($1.bytes, $0.type) }
-        files = Set(source.checkpoint.tensors.values.map { $0.file.path }).sorted()
+        files = source.checkpoint.files.map(\.path)
     }
 
     /// Bytes of weights and of keys and values for `concurrency` sequences of `context` tokens.

@@ -20,11 +20,11 @@ struct PanelTensors: Sendable {
     let parameterCount: Int
     private let checkpoint: Checkpoint
 
-    init(_ checkpoint: Checkpoint) throws(CheckpointError) {
+    /// - Parameter metadata: of the file's header.
+    init(_ checkpoint: Checkpoint, _ metadata: [String: String]) throws(CheckpointError) {
         guard let file = checkpoint.tensors.values.first?.file else {
             throw .notFound(path: checkpoint.path, remedy: "it holds no tensors")
         }
-        let metadata = try Safetensors.metadata(of: file)
         func refuse(_ key: String, _ reason: String) -> CheckpointError {
             let value = metadata[key].map { "\"\(excerpt($0))\"" } ?? "missing"
             return .malformed(

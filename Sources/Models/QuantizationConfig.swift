@@ -4,8 +4,10 @@ import AutoGLMJSON
 /// How the linear layers of a safetensors checkpoint were quantised (`quantization_config`).
 package struct QuantizationConfig: Sendable, Equatable {
     package enum Method: Sendable, Equatable {
-        /// - Parameter zeroOffset: added to stored zero points; 1 in the first format, 0 in v2.
-        case gptq(zeroOffset: Int)
+        /// - Parameters:
+        ///   - zeroOffset: added to stored zero points; 1 in the first format, 0 in v2.
+        ///   - isAsymmetric: whether the file says that zero points lie anywhere (`sym: false`).
+        case gptq(zeroOffset: Int, isAsymmetric: Bool)
         case awq
         case compressedTensors
         /// Panels, written by `autoglm quantize`.
@@ -39,7 +41,8 @@ package struct QuantizationConfig: Sendable, Equatable {
         switch name {
         case "gptq":
             let isSecond = try json.string("checkpoint_format") == "gptq_v2"
-            method = .gptq(zeroOffset: isSecond ? 0 : 1)
+            method = .gptq(
+                zeroOffset: isSecond ? 0 : 1, isAsymmetric: try json.bool("sym") == false)
             bits = try json.required("bits")
         case "awq":
             let version = try json.string("version") ?? "gemm"

@@ -61,6 +61,24 @@ extension QuantizedTensors {
             groupOfColumn = isInOrder ? [] : indices.map { UInt16($0) }
         }
 
+        /// What must be added to stored GPTQ zero points, as far as they tell by themselves.
+        ///
+        /// Symmetric weights have their zero in the middle, 2^(bits-1), in every group. So a layer
+        /// that stores one less throughout wants 1 added and one that stores the middle wants 0,
+        /// whatever the file is labelled: newer quantisers write the one under the label of the
+        /// other. Zero points of asymmetric weights (`sym: false`) lie anywhere, also all at one
+        /// value, and nothing stored can contradict the label: then the caller takes that.
+        var zeroOffset: Int? {
+            let middle = Int16(1 << (bits - 1))
+            guard let first = zeros.first, zeros.allSatisfy({ $0 == first }) else { return nil }
+            return first == middle ? 0 : first == middle - 1 ? 1 : nil
+        }
+
+        mutating func offsetZeros(by offset: Int) {
+            let mask = Int16((1 << bits) - 1)
+            for index in zeros.indices { zeros[index] = (zeros[index] + Int16(offset)) & mask }
+        }
+
         /// Bits by which the integer of a row is shifted within an AWQ word, whose kernels want
         /// rows 0, 2, 4, 6, 1, 3, 5, 7.
         static func interleavedShift(_ row: Int) -> UInt32 {

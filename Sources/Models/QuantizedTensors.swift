@@ -38,7 +38,9 @@ struct QuantizedTensors: Sendable {
         var layer = Layer(name: tensor.name, file: tensor.file.path, rows: rows, columns: columns)
         layer.bits = config.bits
         switch config.method {
-        case .gptq(let zeroOffset): try readGPTQ(name, &layer, zeroOffset)
+        case .gptq(let zeroOffset, let isAsymmetric):
+            try readGPTQ(name, &layer)
+            layer.offsetZeros(by: isAsymmetric ? zeroOffset : layer.zeroOffset ?? zeroOffset)
         case .awq: try readAWQ(name, &layer)
         case .compressedTensors: try readCompressed(name, packed, &layer)
         case .panels: return nil
@@ -56,11 +58,9 @@ struct QuantizedTensors: Sendable {
     // MARK: Formats
 
     /// `qweight [columns / n, rows]`, `qzeros [groups, rows / n]`, `scales [groups, rows]`, n
-    /// integers to a word; `g_idx [columns]` when columns were reordered.
+    /// integers to a word; `g_idx [columns]` when columns were reordered. Zeros are left as stored.
     /// - SeeAlso: Frantar et al. 2022, GPTQ.
-    private func readGPTQ(_ name: String, _ layer: inout Layer, _ zeroOffset: Int)
-        throws(CheckpointError)
-    {
+    private func readGPTQ(_ name: String, _ layer: inout Layer) throws(CheckpointError) {
         let perWord = 32 / config.bits
         try layer.check(divisor: perWord)
         let (rows, columns) = (layer.rows, layer.columns)
@@ -72,8 +72,7 @@ struct QuantizedTensors: Sendable {
         layer.zeros = (0..<rows * groups).map { index in
             let (row, group) = (index / groups, index % groups)
             let word = zeros[group * (rows / perWord) + row / perWord]
-            let stored = Int(word >> UInt32(config.bits * (row % perWord))) & mask
-            return Int16((stored + zeroOffset) & mask)
+            return Int16(Int(word >> UInt32(config.bits * (row % perWord))) & mask)
         }
         if checkpoint.tensors[name + ".g_idx"] != nil {
             try layer.reorder(words(name + ".g_idx", [columns]), groups)

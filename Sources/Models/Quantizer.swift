@@ -41,7 +41,7 @@ package struct Quantizer {
         var load = LoadOptions()
         load.weightFormat = .integers(options.scheme)
         load.progress = options.progress
-        let source = try ModelSource(path, LoadOptions())
+        let source = try ModelSource(path)
         if let quantization = source.config.quantization {
             throw .unsupported(
                 what: "quantising a model that is quantised already (\(quantization.name))",
@@ -125,10 +125,8 @@ package struct Quantizer {
 
     // MARK: Files beside the weights
 
-    private var sourceDirectory: String {
-        guard path.hasSuffix(".safetensors") else { return path }
-        return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-    }
+    /// - Invariant: a GGUF file, which has none, was refused.
+    private var sourceDirectory: String { source.directory ?? path }
 
     /// The configuration as it is, and how the weights were rounded, so that other programs see
     /// at once that they cannot read them.
@@ -166,7 +164,8 @@ package struct Quantizer {
             .filter { Self.otherFiles.contains($0) }.sorted()
         for name in names {
             // The bytes, not a link to them.
-            let data = try Data(contentsOf: URL(filePath: sourceDirectory + "/" + name))
+            let file = try CheckpointFile(path: sourceDirectory + "/" + name)
+            let data = Data(try file.bytes(at: 0, count: file.byteCount))
             try data.write(to: URL(filePath: directory + "/" + name))
         }
         return names

@@ -13,7 +13,7 @@ package struct RopeConfig: Sendable, Equatable {
         case none
         /// Positions divided by `factor`.
         /// - SeeAlso: Chen et al. 2023, Position Interpolation.
-        case linear(factor: Double)
+        case linear(factor: Double, originalContext: Int)
         /// A larger base once the context is exceeded. Within it, nothing changes.
         case dynamic(factor: Double, originalContext: Int)
         case yarn(Yarn)
@@ -23,6 +23,25 @@ package struct RopeConfig: Sendable, Equatable {
             factor: Double, lowFrequency: Double, highFrequency: Double, originalContext: Int)
         /// Divisors of each pair, as GGUF stores Llama 3 scaling (`rope_freqs`).
         case divisors([Float])
+
+        /// The context a model was stretched to; nil where the factor does not say. Llama 3's
+        /// makers count theirs in the model's own context already.
+        var contextLength: Int? {
+            let (factor, original): (Double, Int)
+            switch self {
+            case .none, .llama3, .divisors: return nil
+            case .linear(let value, let context): (factor, original) = (value, context)
+            case .dynamic(let value, let context): (factor, original) = (value, context)
+            case .yarn(let yarn): (factor, original) = (yarn.factor, yarn.originalContext)
+            }
+            // `validate` refuses a strange factor by its name, and a context beyond all limits.
+            guard factor >= 1, factor <= Self.factorMax, original > 0 else { return nil }
+            let product = factor * Double(original)
+            let most = ModelConfig.Limits.contextLength.upperBound + 1
+            return product < Double(most) ? Int(product) : most
+        }
+
+        fileprivate static let factorMax = 65_536.0
     }
 
     /// - SeeAlso: Peng et al. 2023, YaRN, §3.
@@ -42,6 +61,10 @@ package struct RopeConfig: Sendable, Equatable {
     /// Values at the start of each head that turn; an even number.
     package var rotatedDims: Int
     package var scaling: Scaling = .none
+    /// The context that scaling reaches, as files say which keep the original one beside it; nil
+    /// where they do not. GLM-4-0414 and Qwen2.5 are published so: to stretch one, `rope_scaling`
+    /// is added and `max_position_embeddings` stays.
+    package var contextScaled: Int?
     /// Pairs as the architecture has them, unless the file layout changed them.
     package var pairing: RotarySpecification.Pairing?
 
@@ -61,7 +84,7 @@ package struct RopeConfig: Sendable, Equatable {
         var context = 1
         switch scaling {
         case .none: return
-        case .linear(let value): factor = value
+        case .linear(let value, let original): (factor, context) = (value, original)
         case .dynamic(let value, let original): (factor, context) = (value, original)
         case .yarn(let yarn):
             (factor, context) = (yarn.factor, yarn.originalContext)
@@ -88,8 +111,9 @@ package struct RopeConfig: Sendable, Equatable {
             }
             return
         }
-        guard factor.isFinite, factor >= 1, factor <= 65_536 else {
-            throw refuse("rope scaling factor", "\(factor)", "must be from 1 to 65536")
+        guard factor.isFinite, factor >= 1, factor <= Scaling.factorMax else {
+            throw refuse(
+                "rope scaling factor", "\(factor)", "must be from 1 to \(Int(Scaling.factorMax))")
         }
         guard ModelConfig.Limits.contextLength.contains(context) else {
             throw refuse(
@@ -107,7 +131,7 @@ package struct RopeConfig: Sendable, Equatable {
         var frequencies = plainFrequencies(theta)
         switch scaling {
         case .none: break
-        case .linear(let factor): frequencies = frequencies.map { $0 / factor }
+        case .linear(let factor, _): frequencies = frequencies.map { $0 / factor }
         case .dynamic(let factor, let original):
             if positions > original, rotatedDims > 2 {
                 let ratio = Double(positions) / Double(original)

@@ -2,6 +2,18 @@ import AutoGLMCompute
 import AutoGLMJSON
 import FoundationEssentials
 
+/// What the headers of one or more files say.
+package struct WeightFiles: Sendable {
+    package var tensors: [CheckpointTensor] = []
+    /// What the first file says beside its tensors.
+    package var metadata: [String: String] = [:]
+
+    fileprivate mutating func add(_ other: WeightFiles) {
+        if tensors.isEmpty { metadata = other.metadata }
+        tensors.append(contentsOf: other.tensors)
+    }
+}
+
 /// Reads the headers of safetensors files; single ones and those split by an index.
 ///
 /// A header is taken only when it describes its file exactly: every byte of data belongs to one
@@ -12,13 +24,11 @@ package enum Safetensors {
     private static let headerLimit = 100_000_000
     private static let dimensionsLimit = 16
 
-    /// The tensors of a directory: of the shards its index names, or of all its files.
-    package static func tensors(inDirectory directory: String)
-        throws(CheckpointError) -> [CheckpointTensor]
-    {
+    /// What a directory holds: the shards its index names, or all its files.
+    static func weights(inDirectory directory: String) throws(CheckpointError) -> WeightFiles {
         let index = directory + "/model.safetensors.index.json"
         if FileManager.default.fileExists(atPath: index) {
-            return try tensors(index: index, directory: directory)
+            return try weights(index: index, directory: directory)
         }
         var names: [String]
         do {
@@ -33,16 +43,15 @@ package enum Safetensors {
             throw .notFound(
                 path: directory, remedy: "expected model.safetensors or its shards in it")
         }
-        var tensors: [CheckpointTensor] = []
+        var weights = WeightFiles()
         for name in names {
-            let file = try CheckpointFile(path: directory + "/" + name)
-            tensors.append(contentsOf: try self.tensors(of: file))
+            weights.add(try self.weights(of: CheckpointFile(path: directory + "/" + name)))
         }
-        return tensors
+        return weights
     }
 
-    private static func tensors(index: String, directory: String)
-        throws(CheckpointError) -> [CheckpointTensor]
+    private static func weights(index: String, directory: String)
+        throws(CheckpointError) -> WeightFiles
     {
         let file = try CheckpointFile(path: index)
         let bytes = try file.bytes(at: 0, count: file.byteCount, limit: headerLimit)
@@ -67,32 +76,26 @@ package enum Safetensors {
             }
             shards[shard, default: []].insert(tensor)
         }
-        var tensors: [CheckpointTensor] = []
+        var weights = WeightFiles()
         for (shard, wanted) in shards.sorted(by: { $0.key < $1.key }) {
-            let found = try self.tensors(of: CheckpointFile(path: directory + "/" + shard))
-                .filter { wanted.contains($0.name) }
-            if found.count != wanted.count {
-                let missing = wanted.subtracting(found.map(\.name)).min() ?? ""
+            var found = try self.weights(of: CheckpointFile(path: directory + "/" + shard))
+            found.tensors.removeAll { !wanted.contains($0.name) }
+            if found.tensors.count != wanted.count {
+                let missing = wanted.subtracting(found.tensors.map(\.name)).min() ?? ""
                 throw .missingTensor(
                     name: missing, checkpoint: directory + "/" + shard,
                     remedy: "the index says it is there; download the file again")
             }
-            tensors.append(contentsOf: found)
+            weights.add(found)
         }
-        return tensors
+        return weights
     }
 
     /// Reads and validates the header of one file.
-    package static func tensors(of file: CheckpointFile)
-        throws(CheckpointError) -> [CheckpointTensor]
-    {
-        var (entries, _, dataStart) = try header(of: file)
-        return try validate(&entries, in: file, dataStart: dataStart)
-    }
-
-    /// What the header says beside its tensors (`__metadata__`).
-    static func metadata(of file: CheckpointFile) throws(CheckpointError) -> [String: String] {
-        try header(of: file).metadata
+    package static func weights(of file: CheckpointFile) throws(CheckpointError) -> WeightFiles {
+        var (entries, metadata, dataStart) = try header(of: file)
+        return WeightFiles(
+            tensors: try validate(&entries, in: file, dataStart: dataStart), metadata: metadata)
     }
 
     private static func header(of file: CheckpointFile)

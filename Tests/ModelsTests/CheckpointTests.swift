@@ -150,15 +150,39 @@ import Testing
         #expect(info.stopTokens == [2] && info.warnings.count == 1)
     }
 
-    @Test func generationConfigAddsStopTokensAndSampling() throws {
+    @Test func generationConfigAddsStopTokens() throws {
         let directory = try TemporaryDirectory()
         try TinyCheckpoint.llama().write(to: directory.url)
         try Data("{\"eos_token_id\": [3, 2], \"temperature\": 0.8, \"top_p\": 0.9}".utf8)
             .write(to: directory.url.appendingPathComponent("generation_config.json"))
-        let info = try BackendKind.reference.load(directory.path).info
-        #expect(info.stopTokens == [2, 3])
-        #expect(info.sampling.temperature == 0.8 && info.sampling.topP == 0.9)
-        #expect(info.sampling.topK == nil)
+        let source = try ModelSource(directory.path)
+        #expect(ModelInspection(source).info.stopTokens == [2, 3])
+        #expect(source.generationConfig["temperature"]?.doubleValue == 0.8)
+        #expect(source.generationConfig["top_k"] == nil)
+        #expect(source.directory == directory.path && source.tokenizer == nil)
+    }
+
+    @Test func aSourceIsReadOnceAndLoadedInSeveralWays() throws {
+        let directory = try TemporaryDirectory()
+        try TinyCheckpoint.llama().write(to: directory.url)
+        let source = try ModelSource(directory.path + "/model.safetensors")
+        #expect(source.directory == directory.path && source.generationConfig.isNull)
+        let identity = try #require(source.fileIdentities.first)
+        #expect(identity.name == "model.safetensors" && source.fileIdentities.count == 1)
+        #expect(identity.byteCount == TinyCheckpoint.llama().safetensors().count)
+        #expect(identity.modified > .seconds(1_700_000_000))
+        // Without its configuration, only what was read before is left.
+        try FileManager.default.removeItem(atPath: directory.path + "/config.json")
+        var options = LoadOptions()
+        options.contextLength = 100
+        let short = try source.with(options)
+        #expect(short.config.contextLength == 100 && source.config.contextLength == 256)
+        options.contextLength = nil
+        #expect(try short.with(options).config.contextLength == 256)
+        let model = try ModelLoader.load(short, backend: ReferenceBackend())
+        #expect(model.info.contextLength == 100)
+        options.contextLength = 0
+        #expect(throws: CheckpointError.self) { _ = try source.with(options) }
     }
 
     @Test("an index may not lead out of its directory")
@@ -174,13 +198,35 @@ import Testing
         }
     }
 
+    @Test("a note of Git LFS in place of a file is called what it is", arguments: [
+        "config.json", "generation_config.json", "model.safetensors.index.json",
+        "model.safetensors", "model.gguf", "model-00001-of-00002.safetensors",
+    ])
+    func gitLFSPointers(name: String) throws {
+        let note = "version https://git-lfs.github.com/spec/v1\noid sha256:"
+            + String(repeating: "0a", count: 32) + "\nsize 1949337704\n"
+        let directory = try TemporaryDirectory()
+        try TinyCheckpoint.llama().write(to: directory.url)
+        if name.hasSuffix("-of-00002.safetensors") {
+            try Data("{\"weight_map\": {\"model.norm.weight\": \"\(name)\"}}".utf8).write(
+                to: directory.url.appendingPathComponent("model.safetensors.index.json"))
+        }
+        try Data(note.utf8).write(to: directory.url.appendingPathComponent(name))
+        let path = directory.path + (name.hasSuffix(".gguf") ? "/" + name : "")
+        #expect(throws: CheckpointError.gitLFSPointer(file: directory.path + "/" + name)) {
+            _ = try ModelSource(path)
+        }
+        let text = "\(CheckpointError.gitLFSPointer(file: directory.path + "/" + name))"
+        #expect(text.contains("LFS") && text.contains("`git lfs pull` in \(directory.path)"))
+    }
+
     @Test("a file cut after it was opened is an error of the read")
     func cutWhileOpen() throws {
         let directory = try TemporaryDirectory()
         try TinyCheckpoint.llama().write(to: directory.url)
         let url = directory.url.appendingPathComponent("model.safetensors")
         let file = try CheckpointFile(path: url.path)
-        let tensors = try Safetensors.tensors(of: file)
+        let tensors = try Safetensors.weights(of: file).tensors
         let last = try #require(tensors.max { $0.offset < $1.offset })
         let handle = try FileHandle(forWritingTo: url)
         try handle.truncate(atOffset: UInt64(last.offset))
@@ -215,7 +261,7 @@ import Testing
         bytes += text + [UInt8](repeating: 0, count: 200_000)
         try Data(bytes).write(to: URL(fileURLWithPath: path))
         let start = ContinuousClock.now
-        #expect(try Safetensors.tensors(of: CheckpointFile(path: path)).count == 100_000)
+        #expect(try Safetensors.weights(of: CheckpointFile(path: path)).tensors.count == 100_000)
         #expect(ContinuousClock.now - start < .seconds(2))
     }
 

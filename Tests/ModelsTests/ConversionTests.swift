@@ -31,7 +31,7 @@ import Testing
             checkpoint.config["rope_scaling"] = String(decoding: scaling, as: UTF8.self)
             let directory = try TemporaryDirectory()
             try checkpoint.write(to: directory.url)
-            let found = try ModelConfig(directory: directory.path).rope
+            let found = try ModelSource(directory.path).config.rope
                 .specification(positions: entry.positions, pairing: .halves)
             #expect(abs(found.magnitude - entry.magnitude) < 1e-6, "\(entry.name)")
             #expect(found.inverseFrequencies.count == 64)
@@ -107,14 +107,19 @@ import Testing
             ("tokenizer.ggml.merges", .strings(["a b"])),
             ("tokenizer.ggml.eos_token_id", .u32(151_329)),
             ("tokenizer.chat_template", .string("{{ x }}")),
+            ("tokenizer.chat_templates", .strings(["tool_use"])),
+            ("tokenizer.chat_template.tool_use", .string("{{ y }}")),
         ]
         let directory = try TemporaryDirectory()
         let path = directory.path + "/m.gguf"
         try Data(writer.file()).write(to: URL(fileURLWithPath: path))
-        let tokenizer = try #require(try ModelLoader.tokenizer(path))
-        #expect(tokenizer.tokens.count == 151_552 && tokenizer.chatTemplate == "{{ x }}")
+        let source = try ModelSource(path)
+        let tokenizer = try #require(source.tokenizer)
+        #expect(tokenizer.tokens.count == 151_552)
+        #expect(tokenizer.chatTemplates == ["default": "{{ x }}", "tool_use": "{{ y }}"])
+        #expect(source.directory == nil && source.generationConfig.isNull)
         #expect(tokenizer.pre == "glm4" && tokenizer.end == 151_329 && tokenizer.begin == nil)
-        return try ModelInspection(path).info
+        return ModelInspection(source).info
     }
 
     @Test("the defaults that a public converter writes for glm-4-9b-chat-hf are mended")
@@ -159,7 +164,7 @@ import Testing
         for path in [directory.path, directory.path + "/s-00002-of-00003.gguf"] {
             let model = try BackendKind.reference.load(path)
             #expect(try Runner(model).logits(tokens, chunk: 5) == expected)
-            #expect(try ModelLoader.tokenizer(path)?.tokens.count == 512)
+            #expect(try ModelSource(path).tokenizer?.tokens.count == 512)
         }
         try FileManager.default.removeItem(
             at: directory.url.appendingPathComponent("s-00003-of-00003.gguf"))

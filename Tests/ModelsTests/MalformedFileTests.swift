@@ -32,7 +32,7 @@ struct MalformedFileTests {
             let start = ContinuousClock.now
             do throws(CheckpointError) {
                 let file = try CheckpointFile(path: folder + name + ".safetensors")
-                let tensors = try Safetensors.tensors(of: file)
+                let tensors = try Safetensors.weights(of: file).tensors
                 #expect(verdict.verdict == "accepted", "\(name) must be refused")
                 #expect(tensors.count == verdict.tensors, "\(name)")
             } catch {
@@ -69,8 +69,7 @@ struct MalformedFileTests {
             }
             // The same through the whole loader, which must not get further than it should.
             do throws(CheckpointError) {
-                _ = try ModelInspection(folder + "/" + name)
-                _ = try ModelLoader.tokenizer(folder + "/" + name)
+                _ = ModelInspection(try ModelSource(folder + "/" + name))
             } catch {
                 checkMessage(error, file: name)
             }

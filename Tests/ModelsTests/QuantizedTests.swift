@@ -80,6 +80,89 @@ import Testing
 
     @Test func thereAreAllCases() { #expect(Self.layers.count == 12) }
 
+    /// A GPTQ layer whose packed words are all the same.
+    struct Uniform: Sendable {
+        var bits = 4
+        var label: String?
+        var isSymmetric: Bool?
+        let weights: UInt32
+        let zeros: UInt32
+        /// Times the scale of 0.5.
+        let difference: Float
+    }
+
+    static let uniform = [
+        // Zero points tell by themselves which format they are in, …
+        Uniform(
+            label: "gptq", isSymmetric: true, weights: 0x9999_9999, zeros: 0x8888_8888,
+            difference: 1),
+        Uniform(
+            label: "gptq", isSymmetric: true, weights: 0x9999_9999, zeros: 0x7777_7777,
+            difference: 1),
+        Uniform(
+            label: "gptq_v2", isSymmetric: true, weights: 0xBBBB_BBBB, zeros: 0x7777_7777,
+            difference: 3),
+        Uniform(
+            label: "gptq_v2", isSymmetric: true, weights: 0xBBBB_BBBB, zeros: 0x8888_8888,
+            difference: 3),
+        Uniform(label: "gptq", weights: 0x4444_4444, zeros: 0x8888_8888, difference: -4),
+        Uniform(weights: 0x4444_4444, zeros: 0x8888_8888, difference: -4),
+        Uniform(label: "gptq_v2", weights: 0x4444_4444, zeros: 0x7777_7777, difference: -4),
+        Uniform(
+            bits: 8, label: "gptq", isSymmetric: true, weights: 0x8181_8181, zeros: 0x8080_8080,
+            difference: 1),
+        Uniform(
+            bits: 8, label: "gptq_v2", weights: 0x7C7C_7C7C, zeros: 0x7F7F_7F7F, difference: -4),
+        Uniform(bits: 8, weights: 0x7C7C_7C7C, zeros: 0x7F7F_7F7F, difference: -4),
+        // … where they cannot, the label counts.
+        Uniform(
+            label: "gptq", isSymmetric: false, weights: 0x9999_9999, zeros: 0x8888_8888,
+            difference: 0),
+        Uniform(
+            label: "gptq_v2", isSymmetric: false, weights: 0x9999_9999, zeros: 0x7777_7777,
+            difference: 2),
+        Uniform(
+            label: "gptq", isSymmetric: true, weights: 0x9999_9999, zeros: 0x7878_7878,
+            difference: .nan),
+        Uniform(label: "gptq_v2", weights: 0x9999_9999, zeros: 0x5555_5555, difference: 4),
+        Uniform(label: "gptq", weights: 0x9999_9999, zeros: 0x5555_5555, difference: 3),
+    ]
+
+    @Test("GPTQ zero points count for more than their label", arguments: uniform)
+    func zeroPoints(layer: Uniform) throws {
+        func little(_ word: UInt32, _ count: Int) -> [UInt8] {
+            (0..<count).flatMap { _ in (0..<4).map { UInt8(word >> (8 * $0) & 0xFF) } }
+        }
+        let perWord = 32 / layer.bits
+        var quantized = TinyCheckpoint.llama()
+        quantized.tensors[path + "weight"] = nil
+        quantized.tensors[path + "qweight"] = .init(
+            dtype: "I32", shape: [96 / perWord, 32],
+            bytes: little(layer.weights, 96 / perWord * 32))
+        quantized.tensors[path + "qzeros"] = .init(
+            dtype: "I32", shape: [3, 32 / perWord], bytes: little(layer.zeros, 3 * 32 / perWord))
+        quantized.tensors[path + "scales"] = .init(
+            dtype: "F16", shape: [3, 32], bytes: little(0x3800_3800, 48))
+        let label = layer.label.map { ", \"checkpoint_format\": \"\($0)\"" } ?? ""
+        let symmetric = layer.isSymmetric.map { ", \"sym\": \($0)" } ?? ""
+        quantized.config["quantization_config"] =
+            "{\"quant_method\": \"gptq\", \"bits\": \(layer.bits), \"group_size\": 32"
+            + label + symmetric + "}"
+        var plain = TinyCheckpoint.llama()
+        let values: [Float] = (0..<32 * 96).map { index in
+            // Words of two values: the lower nibble is of the even row.
+            let zero: Float = (index / 96).isMultiple(of: 2) ? 9 : 8
+            return 0.5 * (layer.difference.isNaN ? 9 - zero : layer.difference)
+        }
+        plain.tensors[path + "weight"] = .init(
+            dtype: "F32", shape: [32, 96], bytes: values.flatMap { little($0.bitPattern, 1) })
+        let tokens: [Int32] = [1, 5, 9, 33]
+        let (expected, found) = (try write(plain), try write(quantized))
+        #expect(
+            try Runner(BackendKind.reference.load(found.path)).logits(tokens, chunk: 4)
+                == Runner(BackendKind.reference.load(expected.path)).logits(tokens, chunk: 4))
+    }
+
     @Test func brokenLayersAreRefused() throws {
         let (layer, config) = try #require(
             Self.layers.first { $0.layer.name == "gptq-4-reordered" })
