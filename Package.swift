@@ -66,26 +66,23 @@ let package = Package(
         module("AutoGLMJinja", path: "Jinja", ["AutoGLMJSON", collections]),
         module("AutoGLMModels", path: "Models", ["AutoGLMCompute", "AutoGLMJSON"]),
         module("AutoGLMText", path: "Text", ["AutoGLMJSON", collections]),
-        module("AutoGLMChat", path: "Chat", [
-            "AutoGLMText", "AutoGLMJinja", "AutoGLMJSON", collections,
-        ]),
-        module("AutoGLMDecoding", path: "Decoding", ["AutoGLMText"]),
+        module("AutoGLMDecoding", path: "Decoding", ["AutoGLMJSON"]),
         module("AutoGLMScheduling", path: "Scheduling", [collections]),
         module("AutoGLMEngine", path: "Engine", [
-            "AutoGLMModels", "AutoGLMCompute", "AutoGLMDecoding", "AutoGLMText", "AutoGLMChat",
-            "AutoGLMJinja", "AutoGLMJSON", "AutoGLMScheduling", logging,
+            "AutoGLMModels", "AutoGLMCompute", "AutoGLMDecoding", "AutoGLMScheduling",
         ]),
-        module("AutoGLMAPI", path: "API", ["AutoGLMJSON"]),
+        module("AutoGLMChat", path: "Chat", [
+            "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMJinja",
+            "AutoGLMDecoding", "AutoGLMJSON", collections,
+        ]),
+        module("AutoGLMAPI", path: "API", ["AutoGLMJSON", "AutoGLMDecoding"]),
         module("AutoGLMObservability", path: "Observability", [logging]),
         module("AutoGLMServer", path: "Server", [
-            "AutoGLMAPI", "AutoGLMEngine", "AutoGLMText", "AutoGLMChat", "AutoGLMJinja",
-            "AutoGLMJSON", "AutoGLMObservability",
+            "AutoGLMAPI", "AutoGLMChat", "AutoGLMEngine", "AutoGLMDecoding", "AutoGLMJinja",
+            "AutoGLMJSON", "AutoGLMText", "AutoGLMObservability",
             hummingbird, lifecycle, logging,
         ]),
-        module("AutoGLM", path: "AutoGLM", [
-            "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMJSON",
-            "AutoGLMDecoding", "AutoGLMChat",
-        ]),
+        module("AutoGLM", path: "AutoGLM", ["AutoGLMChat", "AutoGLMDecoding"]),
         .executableTarget(
             name: "AutoGLMCommand",
             dependencies: [

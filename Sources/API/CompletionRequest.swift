@@ -1,3 +1,4 @@
+import AutoGLMDecoding
 package import AutoGLMJSON
 
 /// The body of `POST /v1/completions`, the older endpoint that continues plain text.
@@ -10,24 +11,30 @@ package struct CompletionRequest: Sendable, Equatable {
 
     package var model: String?
     package var prompts: [Prompt]
-    package var sampling: SamplingFields
+    package var generation: GenerationFields
     package var stream: StreamFields
-    /// OpenAI's default is 16.
-    package var tokensMax: Int
-    /// nil: no log-probabilities; n: those of the n best tokens too.
-    package var logprobs: Int?
     /// Whether the answer begins with the prompt.
     package var echo: Bool
+    /// Whether special tokens written in a text prompt count as such. They do unless the client
+    /// says no: whoever uses this endpoint has rendered the prompt, marks and all.
+    package var parsesSpecial: Bool
+    /// Whether the tokens are added that the tokenizer puts around a text.
+    package var addsSpecial: Bool
+
+    /// OpenAI's default of `max_tokens` here.
+    private static let tokensMax: Int64 = 16
 
     package init(body: [UInt8]) throws(APIError) {
         let reader = try FieldReader(try JSONValue.body(body), path: "")
         model = try reader.modelName()
+        try RequestFields.check(RequestFields.completion, reader)
         prompts = try Self.prompts(reader)
-        sampling = try SamplingFields(reader)
+        generation = try GenerationFields(reader)
         stream = try StreamFields(reader)
-        tokensMax = try reader.integer(RequestLimits.legacyTokensMax).map(Int.init) ?? 16
-        logprobs = try reader.integer(RequestLimits.legacyLogprobs).map(Int.init)
+        generation.topLogprobs = try reader.integer(RequestLimits.legacyLogprobs).map(Int.init)
         echo = try reader.bool("echo") ?? false
+        parsesSpecial = try reader.bool("parse_special") ?? true
+        addsSpecial = try reader.bool("add_special_tokens") ?? true
         if let bestOf = reader["best_of"], bestOf != .int(1) {
             throw .unsupported("best_of", "'best_of' must be 1: ask for 'n' choices instead.")
         }
@@ -36,7 +43,11 @@ package struct CompletionRequest: Sendable, Equatable {
                 "suffix", "'suffix' is not supported: this model continues text, it does not "
                     + "fill gaps.")
         }
-        if tokensMax == 0, !echo {
+        if generation.sampling["max_tokens"] == nil, let field = SamplingParameters.field("max_tokens")
+        {
+            generation.sampling.set(field, .integer(Self.tokensMax))
+        }
+        if generation.sampling["max_tokens"] == .integer(0), !echo {
             throw .invalid(
                 "max_tokens", "'max_tokens' may be 0 only together with 'echo': true.")
         }
@@ -96,10 +107,8 @@ package struct CompletionRequest: Sendable, Equatable {
 /// The body of `POST /v1/tokenize`: a text, or messages to be rendered first.
 package struct TokenizeRequest: Sendable, Equatable {
     package enum Source: Sendable, Equatable {
-        case text(String, addSpecial: Bool)
-        case messages(
-            [ChatMessage], tools: [ToolDefinition], addGenerationPrompt: Bool,
-            templateArguments: [String: JSONValue])
+        case text(String, addSpecial: Bool, parsesSpecial: Bool)
+        case conversation(ConversationFields)
     }
 
     package var model: String?
@@ -108,29 +117,22 @@ package struct TokenizeRequest: Sendable, Equatable {
     package init(body: [UInt8]) throws(APIError) {
         let reader = try FieldReader(try JSONValue.body(body), path: "")
         model = try reader.modelName()
-        let prompt = try reader.string("prompt")
-        let text = try reader.string("text")
-        if let text = prompt ?? text {
-            source = .text(text, addSpecial: try reader.bool("add_special_tokens") ?? false)
+        // `content` is llama-server's name.
+        for key in ["prompt", "text", "content"] {
+            guard let text = try reader.string(key) else { continue }
+            source = .text(
+                text, addSpecial: try reader.bool("add_special_tokens") ?? false,
+                parsesSpecial: try reader.bool("parse_special") ?? false)
             return
         }
-        guard let values = try reader.array("messages", most: RequestLimits.messages) else {
-            throw reader.missing("prompt")
-        }
+        guard reader["messages"] != nil else { throw reader.missing("prompt") }
         if reader["chat_template"] != nil {
             throw .invalid(
                 "chat_template",
                 "'chat_template' is not accepted from requests: a template is code.",
                 code: "template_not_allowed")
         }
-        var messages: [ChatMessage] = []
-        for (index, value) in values.enumerated() {
-            messages.append(try ChatMessage(value, path: "messages[\(index)]"))
-        }
-        source = .messages(
-            messages, tools: try ToolDefinition.list(reader),
-            addGenerationPrompt: try reader.bool("add_generation_prompt") ?? true,
-            templateArguments: try ChatCompletionRequest.templateArguments(reader))
+        source = .conversation(try ConversationFields(reader))
     }
 }
 

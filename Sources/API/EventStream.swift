@@ -109,6 +109,7 @@ extension EventStream {
             json.optional(finishReason)
             json.endObject()
             json.endArray()
+            identity.announceUsage(&json)
             json.endObject()
         }
     }
@@ -123,6 +124,7 @@ extension EventStream {
             json.beginArray()
             choice.write(into: &json)
             json.endArray()
+            identity.announceUsage(&json)
             json.endObject()
         }
     }

@@ -1,6 +1,6 @@
-/// Every numeric bound of a request, in one table: what is not here is not bounded.
+/// The bounds of requests, sampling parameters aside (`SamplingParameters.fields` has those).
 ///
-/// Tests walk `integers` and `floats` at the limit, one beyond it and at `Int.max`.
+/// Tests walk `integers` at the limit, one beyond it and at `Int.max`.
 package enum RequestLimits {
     /// A bound on a whole number.
     package struct IntegerLimit: Sendable {
@@ -47,12 +47,9 @@ package enum RequestLimits {
     package static let contentParts = 1_024
     package static let tools = 128
     package static let toolCalls = 128
-    package static let toolNameBytes = 64
+    package static let toolNameLength = 64
     package static let schemaBytes = 64 << 10
     package static let schemaDepth = 32
-    package static let stops = 16
-    package static let stopBytes = 256
-    package static let logitBiases = 1_024
     package static let prompts = 64
     package static let templateArguments = 16
     package static let modelNameBytes = 256
@@ -64,36 +61,15 @@ package enum RequestLimits {
 
     // Numbers. Token counts are bounded again by the model's context.
     package static let choices = IntegerLimit("n", 1...8)
-    package static let tokensMax = IntegerLimit("max_tokens", 1...Int64(Int32.max))
-    package static let completionTokensMax = IntegerLimit(
-        "max_completion_tokens", 1...Int64(Int32.max))
-    /// The legacy endpoint scores a prompt with `max_tokens: 0` and `echo`.
-    package static let legacyTokensMax = IntegerLimit("max_tokens", 0...Int64(Int32.max))
-    package static let tokensMin = IntegerLimit("min_tokens", 0...Int64(Int32.max))
     package static let topLogprobs = IntegerLimit("top_logprobs", 0...20)
     package static let legacyLogprobs = IntegerLimit("logprobs", 0...20)
-    package static let topK = IntegerLimit("top_k", -1...Int64(Int32.max))
-    package static let seed = IntegerLimit("seed", Int64.min...Int64.max)
     package static let priority = IntegerLimit("priority", 0...9)
     package static let token = IntegerLimit("token", 0...Int64(Int32.max))
     package static let deadline = IntegerLimit("x-deadline-ms", 1...600_000)
     package static let queueTimeout = IntegerLimit("x-queue-timeout-ms", 1...600_000)
 
-    package static let temperature = FloatLimit("temperature", 0...2)
-    package static let topP = FloatLimit("top_p", 0...1, isOpenBelow: true)
-    package static let minP = FloatLimit("min_p", 0...1)
-    package static let frequencyPenalty = FloatLimit("frequency_penalty", -2...2)
-    package static let presencePenalty = FloatLimit("presence_penalty", -2...2)
-    package static let repetitionPenalty = FloatLimit(
-        "repetition_penalty", 0...10, isOpenBelow: true)
     package static let logitBias = FloatLimit("logit_bias", -100...100)
 
-    /// The whole-number fields of a chat request.
-    package static let integers = [
-        choices, tokensMax, completionTokensMax, tokensMin, topLogprobs, topK, priority, seed,
-    ]
-    /// The real-number fields of a chat request.
-    package static let floats = [
-        temperature, topP, minP, frequencyPenalty, presencePenalty, repetitionPenalty,
-    ]
+    /// The whole-number fields of a chat request that are no sampling parameters.
+    package static let integers = [choices, topLogprobs, priority]
 }

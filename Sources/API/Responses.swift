@@ -5,10 +5,16 @@ package struct ResponseIdentity: Sendable {
     package let created: Int
     package let model: String
     package let systemFingerprint: String
+    /// Whether the last chunk will tell the usage; the chunks before it then say null.
+    package let announcesUsage: Bool
     /// The members shared by every object of this answer, written once.
     private let shared: [UInt8]
 
-    package init(id: String, created: Int, model: String, systemFingerprint: String) {
+    package init(
+        id: String, created: Int, model: String, systemFingerprint: String,
+        announcesUsage: Bool = false
+    ) {
+        self.announcesUsage = announcesUsage
         self.id = id
         self.created = created
         self.model = model
@@ -31,6 +37,12 @@ package struct ResponseIdentity: Sendable {
         json.key("object")
         json.string(object)
         json.prepared(shared)
+    }
+
+    func announceUsage(_ json: inout JSONWriter) {
+        guard announcesUsage else { return }
+        json.key("usage")
+        json.null()
     }
 }
 
@@ -166,6 +178,11 @@ package struct LegacyLogprobs: Sendable, Equatable {
             for alternative in entry.top where seen.insert(alternative.token).inserted {
                 json.key(alternative.token)
                 json.float(alternative.logprob)
+            }
+            // The chosen token is always there: evaluation tools look it up by its text.
+            if let logprob = entry.logprob, !seen.contains(entry.token) {
+                json.key(entry.token)
+                json.float(logprob)
             }
             json.endObject()
         }

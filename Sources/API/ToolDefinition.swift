@@ -1,3 +1,4 @@
+package import AutoGLMDecoding
 package import AutoGLMJSON
 
 /// One function a request offers to the model.
@@ -9,6 +10,12 @@ package struct ToolDefinition: Sendable, Equatable {
     init(_ value: JSONValue, path: String) throws(APIError) {
         let reader = try FieldReader(value, path: path)
         guard let type = try reader.string("type") else { throw reader.missing("type") }
+        // A tool known by its type alone; the model's family says whether there is such a one.
+        if type != "function", reader["function"] == nil, Self.isName(type) {
+            name = type
+            self.value = value
+            return
+        }
         guard type == "function" else {
             throw .unsupported(
                 reader.path(of: "type"), "'\(reader.path(of: "type"))' must be function.")
@@ -19,26 +26,32 @@ package struct ToolDefinition: Sendable, Equatable {
         guard Self.isName(name) else {
             throw .invalid(
                 function.path(of: "name"),
-                "'\(function.path(of: "name"))' must be 1 to \(RequestLimits.toolNameBytes) "
+                "'\(function.path(of: "name"))' must be 1 to \(RequestLimits.toolNameLength) "
                     + "letters, digits, '_', '-' or '.'.")
         }
         _ = try function.string("description")
-        if let schema = function.object["parameters"] {
-            try Self.check(schema, function)
+        if try function.bool("strict") ?? false {
+            throw .unsupported(
+                function.path(of: "strict"),
+                "'\(function.path(of: "strict"))' is not supported: this server does not constrain "
+                    + "its output to a schema yet.")
         }
+        if let schema = function["parameters"] { try Self.check(schema, function) }
         self.name = name
-        self.value = value
+        // Null means no parameters; a prompt that says "null" would only confuse.
+        self.value =
+            function.object["parameters"]?.isNull == true
+            ? value.replacing("function", with: function.object.replacing("parameters", with: nil))
+            : value
     }
 
+    /// Letters and digits of any script: what users call their tools.
     static func isName(_ name: String) -> Bool {
-        (1...RequestLimits.toolNameBytes).contains(name.utf8.count)
-            && name.utf8.allSatisfy { byte in
-                switch byte {
-                case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "_"), UInt8(ascii: "-"),
-                    UInt8(ascii: "."):
-                    true
-                default: false
-                }
+        (1...RequestLimits.toolNameLength).contains(name.unicodeScalars.count)
+            && name.unicodeScalars.allSatisfy { scalar in
+                scalar == "_" || scalar == "-" || scalar == "."
+                    || scalar.properties.isAlphabetic || scalar.properties.numericType != nil
+                    || scalar.properties.generalCategory == .nonspacingMark
             }
     }
 
@@ -46,12 +59,11 @@ package struct ToolDefinition: Sendable, Equatable {
     private static func check(_ schema: JSONValue, _ function: FieldReader) throws(APIError) {
         let path = function.path(of: "parameters")
         let reader = try FieldReader(schema, path: path)
-        var json = JSONWriter()
-        json.value(schema)
-        guard json.bytes.count <= RequestLimits.schemaBytes else {
+        let byteCount = schema.serialized(.compact).utf8.count
+        guard byteCount <= RequestLimits.schemaBytes else {
             throw .invalid(
                 path,
-                "'\(path)' has \(json.bytes.count) bytes; the limit is "
+                "'\(path)' has \(byteCount) bytes; the limit is "
                     + "\(RequestLimits.schemaBytes).")
         }
         try checkNode(reader, depth: 1)
@@ -100,11 +112,7 @@ package struct ToolDefinition: Sendable, Equatable {
     }
 }
 
-/// Whether and what the model must call.
-package enum ToolChoice: Sendable, Equatable {
-    case none, auto, required
-    case function(String)
-
+extension ToolChoice {
     static func read(
         _ reader: FieldReader, tools: [ToolDefinition]
     ) throws(APIError) -> ToolChoice {
@@ -113,13 +121,18 @@ package enum ToolChoice: Sendable, Equatable {
         switch value {
         case .string("none"): return .none
         case .string("auto"): return tools.isEmpty ? .none : .auto
-        case .string("required"):
+        // "any" is what some clients of other makers' APIs say.
+        case .string("required"), .string("any"):
             guard !tools.isEmpty else {
                 throw .invalid(path, "'tool_choice' is required, but 'tools' is empty.")
             }
             return .required
         case .object:
             let choice = try FieldReader(value, path: path)
+            guard try choice.string("type") ?? "function" == "function" else {
+                throw .unsupported(
+                    choice.path(of: "type"), "'\(choice.path(of: "type"))' must be function.")
+            }
             guard let body = choice["function"] else { throw choice.missing("function") }
             let function = try FieldReader(body, path: choice.path(of: "function"))
             guard let name = try function.string("name") else { throw function.missing("name") }
@@ -132,5 +145,14 @@ package enum ToolChoice: Sendable, Equatable {
             throw .invalid(
                 path, "'tool_choice' must be none, auto, required or an object naming a function.")
         }
+    }
+}
+
+extension JSONValue {
+    /// An object with one member changed, or removed.
+    func replacing(_ key: String, with value: JSONValue?) -> JSONValue {
+        guard var members = objectValue else { return self }
+        members[key] = value
+        return .object(members)
     }
 }

@@ -1,4 +1,4 @@
-import AutoGLMJSON
+package import AutoGLMJSON
 
 /// One scalar sampling parameter: the row that request decoding, generation_config.json, flags,
 /// `/set` in chat, errors and documentation read. A parameter is added here, in
@@ -170,6 +170,17 @@ extension SamplingField {
         case (.seed(let path), .integer(let number)):
             parameters[keyPath: path] = UInt64(bitPattern: number)
         default: preconditionFailure("\(name) was checked as another kind")
+        }
+    }
+
+    /// The value a set of parameters has; nil where a bound or a seed is open.
+    package func value(in parameters: SamplingParameters) -> SamplingValue? {
+        switch kind {
+        case .number(let path, _): .number(Double(parameters[keyPath: path]))
+        case .integer(let path, _): .integer(Int64(parameters[keyPath: path]))
+        case .bound(let path, _): parameters[keyPath: path].map { .integer(Int64($0)) }
+        case .seed(let path):
+            parameters[keyPath: path].map { .integer(Int64(bitPattern: $0)) }
         }
     }
 

@@ -1,4 +1,4 @@
-import AutoGLMJSON
+package import AutoGLMJSON
 
 /// Sampling parameters that someone has set; the rest is left to whoever comes before.
 ///
@@ -8,6 +8,13 @@ public struct SamplingOverrides: Sendable, Equatable {
     private var values: [String: SamplingValue] = [:]
 
     public init() {}
+
+    /// Every parameter as it stands in a whole set.
+    package init(_ parameters: SamplingParameters) {
+        for field in SamplingParameters.fields {
+            if let value = field.value(in: parameters) { set(field, value) }
+        }
+    }
 
     package var isEmpty: Bool { values.isEmpty }
 

@@ -23,10 +23,6 @@ package struct EngineOptions: Sendable {
     package var queueTokens: Int?
     package var queueTimeout: Duration = .seconds(30)
     package var prefixCache = true
-    /// The model's name in the API; nil is the name of its directory or file.
-    package var name: String?
-    /// A chat template to use instead of the model's own.
-    package var chatTemplate: String?
     /// Called while weights are read: what, bytes done, bytes in all.
     package var onProgress: (@Sendable (_ what: String, _ done: Int, _ total: Int) -> Void)?
     /// Called on the engine thread after each step. Must be quick and must not block.

@@ -33,6 +33,11 @@ final class TokenChannel: Sendable {
             lanes[choice].isListed = true
             listed.append(choice)
         }
+
+        mutating func unlist() {
+            let choice = listed.removeFirst()
+            lanes[choice].isListed = false
+        }
     }
 
     private let state: Mutex<State>
@@ -145,13 +150,6 @@ final class TokenChannel: Sendable {
                 }
             }
         }
-    }
-}
-
-extension TokenChannel.State {
-    fileprivate mutating func unlist() {
-        let choice = listed.removeFirst()
-        lanes[choice].isListed = false
     }
 }
 

@@ -1,8 +1,7 @@
 import AutoGLMAPI
+import AutoGLMChat
 import AutoGLMEngine
-import AutoGLMJSON
 import AutoGLMObservability
-import AutoGLMText
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird
@@ -11,124 +10,74 @@ import NIOCore
 
 /// `POST /v1/chat/completions`
 struct ChatRoute: Sendable {
-    let model: any ServedModel
+    let model: ChatModel
     let options: ServerOptions
     let metrics: ServerMetrics
 
     func handle(_ http: Request, _ context: ServerContext) async throws -> Response {
         let body = try await BodyReader(bytesMax: options.bodyBytesMax).read(http)
         let request = try ChatCompletionRequest(body: body)
-        let builder = RequestBuilder(model: model, options: options)
+        let builder = RequestBuilder(
+            model: model, options: options, maxTokensField: request.generation.maxTokensField)
         try builder.checkModel(request.model)
-
-        let (rendered, tools) = try render(request)
-        var prompt = rendered
-        let turnStart = prompt.count
-        var prefix: String?
-        if let tool = try await forcedTool(request, prompt: prompt, context: context) {
-            guard let call = model.callPrefix(tool: tool) else {
-                throw APIError.unsupported(
-                    "tool_choice", "This model's call format cannot be forced; use auto or none.")
-            }
-            prompt += call.tokens
-            prefix = call.text
+        let answer = try builder.answerOptions(request.generation, http, context)
+        let conversation = Conversation(
+            request.conversation, allowsParallelCalls: request.allowsParallelCalls)
+        let generation = try await Generation.start(builder, context, metrics) { [model] in
+            try await model.answer(conversation, answer)
         }
-
-        var requests: [GenerationRequest] = []
-        for choice in 0..<request.sampling.choices {
-            var generation = try builder.request(
-                prompt: prompt, fields: request.sampling, choice: choice,
-                tokensMax: request.tokensMax, topLogprobs: request.topLogprobs, http: http,
-                context: context)
-            generation.skipSpecialTokens = false
-            requests.append(generation)
-        }
-        let generation = try Generation(
-            requests, model: model, context: context, metrics: metrics)
         let identity = ResponseIdentity(
-            id: RequestIdentifier.make("chatcmpl-"), created: Int(Date.now.timeIntervalSince1970),
-            model: model.name, systemFingerprint: model.fingerprint)
-        let answer = ChatJob(
-            model: model, generation: generation, identity: identity, tools: tools,
-            promptEnd: Array(prompt[..<turnStart].suffix(32)),
-            wantsLogprobs: request.topLogprobs != nil, prefix: prefix,
-            includesUsage: request.stream.includesUsage)
-        return request.stream.isStream ? answer.stream() : try await answer.whole()
-    }
-
-    /// The prompt's tokens, and the tools it offers.
-    private func render(
-        _ request: ChatCompletionRequest
-    ) throws -> (prompt: [Int32], tools: [JSONValue]) {
-        let tools = request.toolChoice == .none ? [] : request.tools.map(\.value)
-        do {
-            let prompt = try model.prompt(
-                Conversation(
-                    messages: request.messages.map(\.value), tools: tools,
-                    variables: request.templateArguments))
-            return (prompt, tools)
-        } catch {
-            throw APIError.unrenderable(error)
-        }
-    }
-
-    /// The tool the model has no choice but to call; nil leaves it to the model.
-    private func forcedTool(
-        _ request: ChatCompletionRequest, prompt: [Int32], context: ServerContext
-    ) async throws -> String? {
-        switch request.toolChoice {
-        case .none, .auto: return nil
-        case .function(let name): return name
-        case .required:
-            return try await ToolChooser(model: model, tenant: context.tenant)
-                .choose(among: request.tools.map(\.name), prompt: prompt)
-        }
+            id: RandomID.make("chatcmpl-"), created: Int(Date.now.timeIntervalSince1970),
+            model: model.facts.name, systemFingerprint: model.facts.fingerprint,
+            announcesUsage: request.stream.includesUsage)
+        let job = ChatJob(
+            model: model, generation: generation, identity: identity,
+            wantsLogprobs: request.generation.topLogprobs != nil)
+        return request.stream.isStream ? job.stream() : try await job.whole()
     }
 }
 
-/// One chat answer on its way out, as a stream or whole.
+extension Conversation {
+    init(_ fields: ConversationFields, allowsParallelCalls: Bool = true) {
+        self.init(messages: fields.messages, tools: fields.tools)
+        toolChoice = fields.toolChoice
+        thinks = fields.thinks
+        variables = fields.templateArguments
+        addsGenerationPrompt = fields.addsGenerationPrompt
+        self.allowsParallelCalls = allowsParallelCalls
+    }
+}
+
+/// One chat answer on its way out, as a stream or whole; both say the same.
 struct ChatJob: Sendable {
-    let model: any ServedModel
+    let model: ChatModel
     let generation: Generation
     let identity: ResponseIdentity
-    let tools: [JSONValue]
-    /// The last tokens before the assistant's turn.
-    let promptEnd: [Int32]
     let wantsLogprobs: Bool
-    let prefix: String?
-    let includesUsage: Bool
 
-    private func answers() -> [ChatAnswer] {
-        generation.texts.indices.map {
-            ChatAnswer(
-                index: $0, model: model,
-                parser: model.answerParser(tools: tools, prompt: promptEnd),
-                wantsLogprobs: wantsLogprobs, prefix: prefix)
-        }
-    }
-
-    private func usage(_ answers: [ChatAnswer]) -> UsageReport {
-        let report = UsageReport(answers.compactMap { $0.finish?.usage }, sharePrompt: true)
-        generation.ticket?.note(report)
-        return report
+    private func logprobs(_ event: AnswerEvent) -> [LogprobEntry]? {
+        guard wantsLogprobs, !event.tokens.isEmpty else { return nil }
+        return event.tokens.map { model.logprobEntry($0) }
     }
 
     func whole() async throws -> Response {
-        var answers = answers()
-        var choices = answers.indices.map { ChatChoice(index: $0) }
+        var choices = (0..<generation.stream.choices).map { ChatChoice(index: $0) }
+        if wantsLogprobs { for index in choices.indices { choices[index].logprobs = [] } }
+        var usage = UsageReport()
         do {
-            try await generation.run { items in
-                for case .event(let index, let event) in items {
-                    for piece in answers[index].take(event) { choices[index].add(piece) }
+            try await generation.run { events in
+                for event in events {
+                    choices[event.choice].take(event.part)
+                    choices[event.choice].logprobs?.append(contentsOf: logprobs(event) ?? [])
+                    if case .finish(let finish) = event.part {
+                        usage.add(finish.usage, sharesPrompt: true)
+                    }
                 }
             }
         } catch {
             throw generation.report(error)
         }
-        for index in choices.indices {
-            choices[index].finishReason = answers[index].finishReason
-            if wantsLogprobs, choices[index].logprobs == nil { choices[index].logprobs = [] }
-        }
+        generation.ticket?.note(usage)
         var json = JSONWriter()
         identity.open(&json, object: "chat.completion")
         json.key("choices")
@@ -136,38 +85,98 @@ struct ChatJob: Sendable {
         for choice in choices { choice.write(into: &json) }
         json.endArray()
         json.key("usage")
-        usage(answers).write(into: &json)
+        usage.write(into: &json)
         json.endObject()
         return .json(json.bytes)
     }
 
     func stream() -> Response {
         .events(generation) { writer in
-            var answers = answers()
             var events = EventStream()
-            for answer in answers { events.chatChunk(identity, choice: answer.index, .role) }
+            var usage = UsageReport()
+            for choice in 0..<generation.stream.choices {
+                events.chatChunk(identity, choice: choice, .role)
+            }
             try await writer.flush(&events)
-            try await generation.run { items in
-                for case .event(let index, let event) in items {
-                    for piece in answers[index].take(event) {
+            try await generation.run { answer in
+                for event in answer {
+                    let logprobs = logprobs(event)
+                    if let delta = ChatDelta(event.part) ?? (logprobs == nil ? nil : ChatDelta.none) {
                         events.chatChunk(
-                            identity, choice: index, piece.delta, logprobs: piece.logprobs)
+                            identity, choice: event.choice, delta, logprobs: logprobs)
                     }
-                    if event.finish != nil {
+                    if case .finish(let finish) = event.part {
+                        usage.add(finish.usage, sharesPrompt: true)
                         events.chatChunk(
-                            identity, choice: index, .none,
-                            finishReason: answers[index].finishReason)
+                            identity, choice: event.choice, .none,
+                            finishReason: finish.reason.rawValue)
                     }
                     try await writer.flushIfLarge(&events)
                 }
                 try await writer.flush(&events)
             }
-            let usage = usage(answers)
-            if includesUsage {
+            generation.ticket?.note(usage)
+            if identity.announcesUsage {
                 events.usageChunk(identity, object: "chat.completion.chunk", usage)
             }
             events.done()
             try await writer.flush(&events)
         }
+    }
+}
+
+extension ChatDelta {
+    /// nil for parts that add nothing to a message.
+    init?(_ part: AnswerEvent.Part) {
+        switch part {
+        case .content(let text): self = .content(text)
+        case .reasoning(let text): self = .reasoning(text)
+        case .callStart(let index, let id, let name):
+            self = .toolCall(index: index, id: id, name: name)
+        case .callArguments(let index, let text): self = .toolArguments(index: index, text)
+        case .callEnd, .prompt, .tokens, .finish: return nil
+        }
+    }
+}
+
+extension ChatChoice {
+    /// Adds a piece to an answer that is sent whole.
+    mutating func take(_ part: AnswerEvent.Part) {
+        switch part {
+        case .content(let text): content += text
+        case .reasoning(let text): reasoning += text
+        case .callStart(_, let id, let name):
+            toolCalls.append(ToolCallReport(id: id, name: name, arguments: ""))
+        case .callArguments(let index, let text):
+            if toolCalls.indices.contains(index) { toolCalls[index].arguments += text }
+        case .finish(let finish): finishReason = finish.reason.rawValue
+        case .callEnd, .prompt, .tokens: break
+        }
+    }
+}
+
+extension UsageReport {
+    /// Adds what one sequence cost.
+    /// - Parameter sharesPrompt: it continues the prompt of the others, which counts once.
+    mutating func add(_ usage: Usage, sharesPrompt: Bool) {
+        if !sharesPrompt || promptTokens == 0 {
+            promptTokens += usage.promptTokens
+            cachedTokens += usage.cachedTokens
+        }
+        completionTokens += usage.completionTokens
+    }
+}
+
+extension ChatModel {
+    func alternative(_ token: Int32, _ logprob: Float) -> LogprobEntry.Alternative {
+        let bytes = text.tokenizer?.tokenBytes(token) ?? []
+        return .init(
+            token: String(decoding: bytes, as: UTF8.self), bytes: bytes, logprob: logprob)
+    }
+
+    func logprobEntry(_ event: TokenEvent) -> LogprobEntry {
+        LogprobEntry(
+            chosen: alternative(event.token, event.logprob ?? -.infinity),
+            top: event.top.map { alternative($0.token, $0.logprob) })
     }
 }

@@ -1,146 +1,214 @@
 import AutoGLMAPI
+import AutoGLMChat
 import AutoGLMEngine
 import AutoGLMObservability
+import AutoGLMText
 import FoundationEssentials
 import Hummingbird
 import HummingbirdCore
 
 /// `POST /v1/completions`
 struct CompletionRoute: Sendable {
-    let model: any ServedModel
+    let model: ChatModel
     let options: ServerOptions
     let metrics: ServerMetrics
 
     func handle(_ http: Request, _ context: ServerContext) async throws -> Response {
         let body = try await BodyReader(bytesMax: options.bodyBytesMax).read(http)
         let request = try CompletionRequest(body: body)
-        let builder = RequestBuilder(model: model, options: options)
+        let builder = RequestBuilder(
+            model: model, options: options, promptField: "prompt",
+            maxTokensField: request.generation.maxTokensField)
         try builder.checkModel(request.model)
-
-        var requests: [GenerationRequest] = []
-        var echoes: [String] = []
-        for prompt in request.prompts {
-            let (tokens, text) = try encode(prompt, echo: request.echo)
-            for choice in 0..<request.sampling.choices {
-                var generation = try builder.request(
-                    prompt: tokens, fields: request.sampling, choice: choice,
-                    tokensMax: request.tokensMax, topLogprobs: request.logprobs, http: http,
-                    context: context)
-                generation.promptLogprobs = request.echo && request.logprobs != nil
-                requests.append(generation)
-                echoes.append(text)
-            }
+        let wantsLogprobs = request.generation.topLogprobs != nil
+        if wantsLogprobs, model.text.tokenizer == nil {
+            throw builder.refusal(
+                ChatError.missingTokenizer(model: model.facts.name), field: "logprobs")
         }
-        let generation = try Generation(
-            requests, model: model, context: context, metrics: metrics)
+        var answer = try builder.answerOptions(request.generation, http, context)
+        answer.promptLogprobs = request.echo && wantsLogprobs
+        let prompts: [EncodedPrompt]
+        do {
+            prompts = try request.prompts.map { try encode($0, request) }
+        } catch {
+            throw builder.refusal(error)
+        }
+        let options = answer
+        let generation = try await Generation.start(builder, context, metrics) { [model] in
+            try model.complete(prompts.map(\.tokens), options)
+        }
         let job = CompletionJob(
             model: model, generation: generation,
             identity: ResponseIdentity(
-                id: RequestIdentifier.make("cmpl-"), created: Int(Date.now.timeIntervalSince1970),
-                model: model.name, systemFingerprint: model.fingerprint),
-            echoes: request.echo ? echoes : nil, wantsLogprobs: request.logprobs != nil,
-            choicesPerPrompt: request.sampling.choices,
-            includesUsage: request.stream.includesUsage)
+                id: RandomID.make("cmpl-"), created: Int(Date.now.timeIntervalSince1970),
+                model: model.facts.name, systemFingerprint: model.facts.fingerprint,
+                announcesUsage: request.stream.includesUsage),
+            prompts: prompts, echoes: request.echo, wantsLogprobs: wantsLogprobs,
+            choicesPerPrompt: request.generation.choices)
         return request.stream.isStream ? job.stream() : try await job.whole()
     }
 
-    /// - Returns: the prompt's tokens and, for an echo, its text.
     private func encode(
-        _ prompt: CompletionRequest.Prompt, echo: Bool
-    ) throws -> (tokens: [Int32], text: String) {
+        _ prompt: CompletionRequest.Prompt, _ request: CompletionRequest
+    ) throws -> EncodedPrompt {
         switch prompt {
         case .text(let text):
-            return (try model.encode(text, addSpecial: true), text)
+            let tokens = try model.text.encode(
+                text, addSpecial: request.addsSpecial, parsesSpecial: request.parsesSpecial)
+            let tokenizer = model.text.tokenizer
+            return EncodedPrompt(
+                tokens: tokens, text: text,
+                addedBefore: request.addsSpecial ? tokenizer?.prefixIDs.count ?? 0 : 0,
+                addedBehind: request.addsSpecial ? tokenizer?.suffixIDs.count ?? 0 : 0)
         case .tokens(let tokens):
-            let vocabulary = Int32(clamping: model.vocabularyCount)
+            let vocabulary = Int32(clamping: model.facts.vocabulary)
             if let token = tokens.first(where: { $0 >= vocabulary }) {
-                throw APIError(
-                    AdmissionError.unknownToken(token, vocabulary: model.vocabularyCount))
+                throw AdmissionError.unknownToken(token, vocabulary: model.facts.vocabulary)
             }
-            return (tokens, echo ? try model.decode(tokens) : "")
+            return EncodedPrompt(
+                tokens: tokens, text: request.echo ? try model.text.decode(tokens) : "")
         }
+    }
+}
+
+/// A prompt and the text that an echo repeats.
+struct EncodedPrompt: Sendable {
+    var tokens: [Int32]
+    var text: String
+    /// Tokens around the text that show nothing in it.
+    var addedBefore = 0
+    var addedBehind = 0
+}
+
+/// Where tokens begin in a text, in Unicode scalars.
+private struct OffsetCounter {
+    private var detokenizer: StreamingDetokenizer?
+    private let limit: Int
+    private(set) var offset = 0
+
+    /// - Parameters:
+    ///   - limit: scalars the text has; a tokenizer that rewrites text may make more.
+    ///   - isPrompt: special tokens show, and the space that a tokenizer puts in front does not.
+    init(_ tokenizer: Tokenizer?, start: Int, limit: Int = .max, isPrompt: Bool) {
+        detokenizer = tokenizer.map {
+            StreamingDetokenizer($0, skipSpecial: !isPrompt, continues: !isPrompt)
+        }
+        offset = start
+        self.limit = limit
+    }
+
+    /// - Returns: where this token begins.
+    mutating func next(_ token: Int32, shows: Bool = true) -> Int {
+        defer {
+            if shows {
+                offset += detokenizer?.push(token).unicodeScalars.count ?? 0
+                offset = min(offset, limit)
+            }
+        }
+        return offset
     }
 }
 
 /// One answer of the older endpoint, as a stream or whole.
 struct CompletionJob: Sendable {
-    let model: any ServedModel
+    let model: ChatModel
     let generation: Generation
     let identity: ResponseIdentity
-    /// The prompt's text for every choice, when it is to be repeated.
-    let echoes: [String]?
+    let prompts: [EncodedPrompt]
+    /// Whether the prompts are repeated.
+    let echoes: Bool
     let wantsLogprobs: Bool
     let choicesPerPrompt: Int
-    let includesUsage: Bool
 
     /// What has been sent of one choice.
     private struct Progress {
-        /// Scalars of the text so far: where the next token begins.
-        var offset = 0
+        var offsets: OffsetCounter
         var hasEchoed = false
-        var finish: Finish?
+    }
+
+    private func start() -> [Progress] {
+        (0..<generation.stream.choices).map { index in
+            let echo = echoes ? prompts[index / choicesPerPrompt].text.unicodeScalars.count : 0
+            return Progress(
+                offsets: OffsetCounter(model.text.tokenizer, start: echo, isPrompt: false))
+        }
     }
 
     /// The part of a choice that an event adds.
-    private func take(
-        _ event: TextEvent, of index: Int, _ progress: inout Progress
-    ) -> CompletionChoice? {
-        var part = CompletionChoice(index: index)
-        if let echoes, !progress.hasEchoed {
-            progress.hasEchoed = true
-            part.text = echoes[index]
+    private func take(_ event: AnswerEvent, _ progress: inout [Progress]) -> CompletionChoice? {
+        var part = CompletionChoice(index: event.choice)
+        let prompt = prompts[event.choice / choicesPerPrompt]
+        if echoes, !progress[event.choice].hasEchoed {
+            progress[event.choice].hasEchoed = true
+            part.text = prompt.text
         }
-        part.text += event.text
+        var entries: [LegacyLogprobs.Entry] = []
+        switch event.part {
+        case .content(let text): part.text += text
+        case .prompt(let tokens): entries = echo(tokens, prompt)
+        case .finish(let finish): part.finishReason = finish.reason.rawValue
+        case .reasoning, .callStart, .callArguments, .callEnd, .tokens: break
+        }
         if wantsLogprobs {
-            let entries = (event.prompt + event.tokens).map { entry($0, &progress.offset) }
+            for token in event.tokens {
+                entries.append(
+                    entry(token, offset: progress[event.choice].offsets.next(token.token)))
+            }
             if !entries.isEmpty { part.logprobs = entries }
-        }
-        if let finish = event.finish {
-            progress.finish = finish
-            part.finishReason = finish.reason.rawValue
         }
         let isEmpty = part.text.isEmpty && part.logprobs == nil && part.finishReason == nil
         return isEmpty ? nil : part
     }
 
-    private func entry(_ event: TokenEvent, _ offset: inout Int) -> LegacyLogprobs.Entry {
-        let chosen = model.alternative(event.token, event.logprob ?? 0)
-        defer { offset += chosen.token.unicodeScalars.count }
-        return LegacyLogprobs.Entry(
-            token: chosen.token, logprob: event.logprob,
+    private func echo(_ tokens: [TokenEvent], _ prompt: EncodedPrompt) -> [LegacyLogprobs.Entry] {
+        var offsets = OffsetCounter(
+            model.text.tokenizer, start: 0, limit: prompt.text.unicodeScalars.count,
+            isPrompt: true)
+        return tokens.enumerated().map { index, token in
+            let shows =
+                index >= prompt.addedBefore && index < tokens.count - prompt.addedBehind
+            return entry(token, offset: offsets.next(token.token, shows: shows))
+        }
+    }
+
+    private func entry(_ event: TokenEvent, offset: Int) -> LegacyLogprobs.Entry {
+        LegacyLogprobs.Entry(
+            token: model.alternative(event.token, 0).token, logprob: event.logprob,
             top: event.top.map { model.alternative($0.token, $0.logprob) }, offset: offset)
     }
 
-    private func usage(_ progress: [Progress]) -> UsageReport {
-        var report = UsageReport()
-        for start in stride(from: 0, to: progress.count, by: choicesPerPrompt) {
-            let group = progress[start..<min(start + choicesPerPrompt, progress.count)]
-            let part = UsageReport(group.compactMap { $0.finish?.usage }, sharePrompt: true)
-            report.promptTokens += part.promptTokens
-            report.cachedTokens += part.cachedTokens
-            report.completionTokens += part.completionTokens
+    private func count(_ event: AnswerEvent, _ usage: inout UsageReport) {
+        guard case .finish(let finish) = event.part else { return }
+        // The choices of one prompt share it.
+        var own = finish.usage
+        if event.choice % choicesPerPrompt != 0 {
+            own.promptTokens = 0
+            own.cachedTokens = 0
         }
-        generation.ticket?.note(report)
-        return report
+        usage.add(own, sharesPrompt: false)
     }
 
     func whole() async throws -> Response {
-        var progress = generation.texts.map { _ in Progress() }
-        var choices = generation.texts.indices.map { CompletionChoice(index: $0) }
+        var progress = start()
+        var choices = progress.indices.map { CompletionChoice(index: $0) }
+        var usage = UsageReport()
         do {
-            try await generation.run { items in
-                for case .event(let index, let event) in items {
-                    guard let part = take(event, of: index, &progress[index]) else { continue }
-                    choices[index].text += part.text
-                    choices[index].finishReason = part.finishReason
+            try await generation.run { events in
+                for event in events {
+                    count(event, &usage)
+                    guard let part = take(event, &progress) else { continue }
+                    choices[event.choice].text += part.text
+                    choices[event.choice].finishReason = part.finishReason
                     if let entries = part.logprobs {
-                        choices[index].logprobs = (choices[index].logprobs ?? []) + entries
+                        choices[event.choice].logprobs =
+                            (choices[event.choice].logprobs ?? []) + entries
                     }
                 }
             }
         } catch {
             throw generation.report(error)
         }
+        generation.ticket?.note(usage)
         var json = JSONWriter()
         identity.open(&json, object: "text_completion")
         json.key("choices")
@@ -148,26 +216,28 @@ struct CompletionJob: Sendable {
         for choice in choices { choice.write(into: &json) }
         json.endArray()
         json.key("usage")
-        usage(progress).write(into: &json)
+        usage.write(into: &json)
         json.endObject()
         return .json(json.bytes)
     }
 
     func stream() -> Response {
         .events(generation) { writer in
-            var progress = generation.texts.map { _ in Progress() }
+            var progress = start()
+            var usage = UsageReport()
             var events = EventStream()
-            try await generation.run { items in
-                for case .event(let index, let event) in items {
-                    if let part = take(event, of: index, &progress[index]) {
-                        events.completionChunk(identity, part)
-                    }
+            try await generation.run { answer in
+                for event in answer {
+                    count(event, &usage)
+                    if let part = take(event, &progress) { events.completionChunk(identity, part) }
                     try await writer.flushIfLarge(&events)
                 }
                 try await writer.flush(&events)
             }
-            let usage = usage(progress)
-            if includesUsage { events.usageChunk(identity, object: "text_completion", usage) }
+            generation.ticket?.note(usage)
+            if identity.announcesUsage {
+                events.usageChunk(identity, object: "text_completion", usage)
+            }
             events.done()
             try await writer.flush(&events)
         }

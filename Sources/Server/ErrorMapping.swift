@@ -1,24 +1,35 @@
 package import AutoGLMAPI
+import AutoGLMChat
 package import AutoGLMEngine
 import AutoGLMDecoding
 import AutoGLMJinja
-import AutoGLMText
 
 extension APIError {
     /// What a client is told about a request that was not accepted.
-    package init(_ error: AdmissionError) {
+    /// - Parameters:
+    ///   - promptField: the field of this endpoint that holds what is read.
+    ///   - maxTokensField: the one by which the client bounded the tokens.
+    package init(
+        _ error: AdmissionError, promptField: String = "prompt", maxTokensField: String = "max_tokens"
+    ) {
         let retryAfter = error.retryAfter.map { max(1, min(30, Int($0.components.seconds) + 1)) }
+        func invalid(_ field: String, _ code: String) -> APIError {
+            .invalid(field, error.description, code: code)
+        }
         switch error {
         case .invalid(let parameter):
-            self = .invalid(parameter.parameter, error.description, code: "value_out_of_range")
-        case .emptyPrompt:
-            self = .invalid("prompt", error.description, code: "empty_prompt")
-        case .unknownToken:
-            self = .invalid("prompt", error.description, code: "unknown_token")
-        case .promptTooLong:
-            self = .invalid("messages", error.description, code: "context_length_exceeded")
-        case .tooManyTokens:
-            self = .invalid("max_tokens", error.description, code: "context_length_exceeded")
+            self = invalid(
+                parameter.parameter == "max_tokens" ? maxTokensField : parameter.parameter,
+                "value_out_of_range")
+        case .emptyPrompt: self = invalid(promptField, "empty_prompt")
+        case .unknownToken: self = invalid(promptField, "unknown_token")
+        case .promptTooLong: self = invalid(promptField, "context_length_exceeded")
+        case .tooManyTokens: self = invalid(maxTokensField, "context_length_exceeded")
+        case .tooManySequences:
+            self = invalid(promptField == "messages" ? "n" : promptField, "too_many_sequences")
+        case .deadlineExceeded:
+            self = APIError(
+                status: 504, kind: .server, message: error.description, code: "deadline_exceeded")
         case .overloaded, .tooManyQueuedTokens:
             self = APIError(
                 status: 429, kind: .overloaded, message: error.description, code: "queue_full",
@@ -67,30 +78,29 @@ extension APIError {
         status: 499, kind: .server, message: "The client closed the connection.",
         code: "client_closed_request")
 
-    /// Why a conversation could not be turned into a prompt.
-    static func unrenderable(_ error: any Error) -> APIError {
+    /// Why this model cannot take what it was sent.
+    init(_ error: ChatError, field: String) {
         switch error {
-        case let error as APIError: error
-        case is LoadError:
-            .invalid(
-                "messages",
-                "This model has no chat template, so it cannot take messages. Use "
-                    + "/v1/completions.",
-                code: "chat_template_missing")
-        case let error as TemplateError where error.kind == .raised:
-            .invalid("messages", error.message, code: "template_error")
-        case let error as GenerationError: APIError(error)
-        case let error as AdmissionError: APIError(error)
-        default: .templateFailed(error)
+        case .missingTokenizer:
+            self = .invalid(field, error.description, code: "tokenizer_missing")
+        case .missingTemplate:
+            self = .invalid(field, error.description, code: "chat_template_missing")
+        case .unknownTool(_, let index, _):
+            self = .unsupported("tools[\(index)].type", error.description)
+        case .unforceable:
+            self = .unsupported("tool_choice", error.description)
         }
     }
 
-    /// The message of a template's error is its author's; it may quote a role, never more.
-    private static func templateFailed(_ error: any Error) -> APIError {
-        .invalid(
-            "messages",
-            "The model's chat template does not accept this conversation. Check the order of "
-                + "roles and the form of tool calls.",
+    /// Why a conversation could not be turned into a prompt. The message of a template's own refusal
+    /// is its author's; it may quote a role, never more.
+    init(_ error: TemplateError, field: String) {
+        self = .invalid(
+            field,
+            error.kind == .raised
+                ? error.message
+                : "The model's chat template does not accept this conversation. Check the order of "
+                    + "roles and the form of tool calls.",
             code: "template_error")
     }
 }

@@ -1,145 +1,125 @@
 import AutoGLMAPI
-import AutoGLMDecoding
+import AutoGLMChat
 import AutoGLMEngine
 import AutoGLMObservability
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import Logging
-import Synchronization
 
-/// The accepted sequences of one request, from admission to their last token.
+/// One request's answer, from admission to its last token.
 struct Generation: Sendable {
-    let texts: [GeneratedText]
+    let stream: AnswerStream
     let connection: ClientConnection?
     let metrics: ServerMetrics
     let ticket: RequestTicket?
+    private let fields: RequestBuilder
 
-    /// Submits all requests or none.
-    init(
-        _ requests: [GenerationRequest], model: any ServedModel, context: ServerContext,
-        metrics: ServerMetrics
-    ) throws(APIError) {
-        var texts: [GeneratedText] = []
-        for request in requests {
-            do {
-                texts.append(try model.generate(request))
-            } catch {
-                for text in texts { text.abort() }
-                throw APIError(error)
+    /// Starts an answer; a client that leaves meanwhile ends what is computed for it.
+    static func start(
+        _ fields: RequestBuilder, _ context: ServerContext, _ metrics: ServerMetrics,
+        _ answer: @escaping @Sendable () async throws -> AnswerStream
+    ) async throws -> Generation {
+        // A task of its own, so that the event loop can cancel it: rendering and the choice of a
+        // tool take a while.
+        let task = Task { try await answer() }
+        context.connection?.whenGone { task.cancel() }
+        let stream: AnswerStream
+        do {
+            stream = try await withTaskCancellationHandler {
+                try await task.value
+            } onCancel: {
+                task.cancel()
             }
+        } catch {
+            context.connection?.clear()
+            if context.connection?.isGone ?? false { throw APIError.clientLeft }
+            throw fields.refusal(error)
         }
-        self.texts = texts
-        self.metrics = metrics
-        connection = context.connection
-        ticket = context.ticket
-        let accepted = texts
-        connection?.whenGone { for text in accepted { text.abort() } }
+        context.connection?.whenGone { stream.abort() }
+        return Generation(
+            stream: stream, connection: context.connection, metrics: metrics,
+            ticket: context.ticket, fields: fields)
     }
 
     /// Hands every event to `each`, many at a time when they come faster than `each` returns.
     ///
     /// When this returns or throws, no sequence of the request runs any more.
-    @concurrent func run(
-        _ each: @concurrent ([EventFunnel.Item]) async throws -> Void
-    ) async throws {
+    @concurrent func run(_ each: @concurrent ([AnswerEvent]) async throws -> Void) async throws {
         defer {
             connection?.clear()
-            for text in texts { text.abort() }
+            stream.abort()
         }
-        let funnel = EventFunnel()
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for (choice, text) in texts.enumerated() {
-                let meter = SequenceMeter(metrics)
-                group.addTask {
-                    do {
-                        try await text.pump { event in
-                            meter.take(event)
-                            funnel.push(.event(choice: choice, event))
-                        }
-                        funnel.push(.ended(choice: choice))
-                    } catch {
-                        meter.fail(error)
-                        funnel.push(.failed(error))
-                    }
-                }
+        var meter = AnswerMeter(metrics, choices: stream.choices)
+        do {
+            while let events = try await stream.next() {
+                meter.take(events)
+                try await each(events)
             }
-            var open = texts.count
-            while open > 0 {
-                let items = await funnel.next()
-                try await each(items)
-                for item in items {
-                    switch item {
-                    case .event: break
-                    case .ended: open -= 1
-                    case .failed(let error): throw error
-                    }
-                }
-            }
+        } catch {
+            meter.fail(error)
+            throw error
         }
+        meter.note(in: ticket)
     }
 
     /// The error to report for whatever ended ``run(_:)`` early.
     func report(_ error: any Error) -> APIError {
         if connection?.isGone ?? false { return .clientLeft }
-        switch error {
-        case let error as APIError: return error
-        case let error as GenerationError: return APIError(error)
-        case is CancellationError: return .draining
-        default: return .internalError
-        }
+        return fields.refusal(error)
     }
 }
 
-/// Measures one sequence as its events arrive.
-final class SequenceMeter: Sendable {
-    private struct State {
-        var arrival = ContinuousClock.now
-        var last: ContinuousClock.Instant?
-    }
-
-    private let state = Mutex(State())
+/// Measures an answer as its events arrive: times from the timeline, gaps between tokens here.
+struct AnswerMeter {
     private let metrics: ServerMetrics
+    private var last: [ContinuousClock.Instant?]
+    private var finishes: [AnswerFinish] = []
 
-    init(_ metrics: ServerMetrics) {
+    init(_ metrics: ServerMetrics, choices: Int) {
         self.metrics = metrics
+        last = Array(repeating: nil, count: choices)
     }
 
-    func take(_ event: TextEvent) {
-        if !event.tokens.isEmpty { tokens(event.tokens.count) }
-        guard let finish = event.finish else { return }
-        let usage = finish.usage
-        metrics.finished.add(1, finish.reason.rawValue)
-        metrics.promptTokens.add(Double(usage.promptTokens))
-        metrics.cachedPromptTokens.add(Double(usage.cachedTokens))
-        metrics.queueTime.observe(usage.queueTime)
-        metrics.prefillTime.observe(usage.prefillTime)
-        metrics.decodeTime.observe(usage.decodeTime)
-        metrics.requestLatency.observe(ContinuousClock.now - state.withLock { $0.arrival })
-        if usage.completionTokens > 1 {
-            let gaps = Double(usage.completionTokens - 1)
-            metrics.timePerOutputToken.observe(usage.decodeTime / .seconds(1) / gaps)
+    mutating func take(_ events: [AnswerEvent]) {
+        for event in events {
+            if !event.tokens.isEmpty { tokens(event.tokens.count, event.choice) }
+            if case .finish(let finish) = event.part { self.finish(finish) }
         }
     }
 
-    private func tokens(_ count: Int) {
+    private mutating func tokens(_ count: Int, _ choice: Int) {
         let now = ContinuousClock.now
-        let (arrival, last) = state.withLock { state in
-            let last = state.last
-            state.last = now
-            return (state.arrival, last)
-        }
         metrics.generatedTokens.add(Double(count))
-        if let last {
+        if let last = last[choice] {
             // Tokens that come together share the gap before them.
             let gap = (now - last) / .seconds(1) / Double(count)
             for _ in 0..<count { metrics.interTokenLatency.observe(gap) }
-        } else {
-            metrics.timeToFirstToken.observe(now - arrival)
+        }
+        last[choice] = now
+    }
+
+    private mutating func finish(_ finish: AnswerFinish) {
+        finishes.append(finish)
+        let usage = finish.usage
+        let timeline = usage.timeline
+        metrics.finished.add(1, finish.reason.rawValue)
+        metrics.promptTokens.add(Double(usage.promptTokens))
+        metrics.cachedPromptTokens.add(Double(usage.cachedTokens))
+        metrics.timeToFirstToken.observe(timeline.timeToFirstToken)
+        metrics.queueTime.observe(timeline.queueTime)
+        metrics.prefillTime.observe(timeline.prefillTime)
+        metrics.decodeTime.observe(timeline.decodeTime)
+        if let received = timeline.received {
+            metrics.requestLatency.observe(ContinuousClock.now - received)
+        }
+        if usage.completionTokens > 1 {
+            let gaps = Double(usage.completionTokens - 1)
+            metrics.timePerOutputToken.observe(timeline.decodeTime / .seconds(1) / gaps)
         }
     }
 
-    func fail(_ error: any Error) {
+    mutating func fail(_ error: any Error) {
         let reason =
             switch error as? GenerationError {
             case .queueTimeout: "queue_timeout"
@@ -148,87 +128,20 @@ final class SequenceMeter: Sendable {
             case .shuttingDown: "shutdown"
             case .cancelled, nil: "abort"
             }
-        metrics.finished.add(1, reason)
+        for _ in finishes.count..<last.count { metrics.finished.add(1, reason) }
+    }
+
+    /// Adds the first choice's times to the request's log line.
+    func note(in ticket: RequestTicket?) {
+        guard let ticket, let timeline = finishes.first?.usage.timeline else { return }
+        ticket.note("ttft_ms", timeline.timeToFirstToken)
+        ticket.note("queue_ms", timeline.queueTime)
+        if finishes.contains(where: \.isLoop) { ticket.note("loop", "stopped") }
     }
 }
 
-/// What all requests for generation share: limits from headers, sampling, the model's name.
-struct RequestBuilder: Sendable {
-    let model: any ServedModel
-    let options: ServerOptions
-
-    func checkModel(_ name: String?) throws(APIError) {
-        guard let name, name != model.name, !options.modelAliases.contains(name) else { return }
-        throw Self.unknownModel(serving: model.name)
-    }
-
-    static func unknownModel(serving name: String) -> APIError {
-        APIError(
-            status: 404, kind: .notFound,
-            message: "This server has no model of that name; it serves \(name).",
-            parameter: "model", code: "model_not_found")
-    }
-
-    /// A request for one sequence, without its tokens' number.
-    func request(
-        prompt: [Int32], fields: SamplingFields, choice: Int, tokensMax: Int?, topLogprobs: Int?,
-        http: Request, context: ServerContext
-    ) throws(APIError) -> GenerationRequest {
-        var request = GenerationRequest(
-            prompt: prompt,
-            sampling: sampling(
-                fields, choice: choice, tokensMax: tokensMax, topLogprobs: topLogprobs))
-        do {
-            try request.sampling.validate(vocabulary: model.vocabularyCount)
-        } catch {
-            throw APIError(AdmissionError.invalid(error))
-        }
-        request.priority = fields.priority ?? 0
-        request.tenant = context.tenant
-        request.traceparent = http.headers[.traceparent]
-        let deadline = try Self.milliseconds(http, .deadline, RequestLimits.deadline)
-        request.deadline = min(deadline ?? options.requestTimeout, options.requestTimeout)
-        request.queueTimeout =
-            try Self.milliseconds(http, .queueTimeout, RequestLimits.queueTimeout)
-            ?? options.queueTimeout
-        return request
-    }
-
-    private func sampling(
-        _ fields: SamplingFields, choice: Int, tokensMax: Int?, topLogprobs: Int?
-    ) -> SamplingParameters {
-        let defaults = model.samplingDefaults
-        var sampling = SamplingParameters()
-        sampling.temperature = fields.temperature.map { Float($0) } ?? defaults.temperature ?? 1
-        sampling.topP = fields.topP.map { Float($0) } ?? defaults.topP ?? 1
-        sampling.topK = fields.topK ?? defaults.topK ?? 0
-        sampling.minP = fields.minP.map { Float($0) } ?? defaults.minP ?? 0
-        sampling.repetitionPenalty =
-            fields.repetitionPenalty.map { Float($0) } ?? defaults.repetitionPenalty ?? 1
-        sampling.frequencyPenalty = Float(fields.frequencyPenalty ?? 0)
-        sampling.presencePenalty = Float(fields.presencePenalty ?? 0)
-        sampling.logitBias = fields.logitBias
-        // The choices of one request differ although they share its seed.
-        sampling.seed = fields.seed.map { UInt64(bitPattern: $0) &+ UInt64(choice) }
-        sampling.stopStrings = fields.stops
-        sampling.stopTokens = fields.stopTokens
-        sampling.ignoreEOS = fields.ignoreEOS
-        sampling.minTokens = fields.tokensMin ?? 0
-        sampling.maxTokens = tokensMax
-        sampling.topLogprobs = topLogprobs
-        return sampling
-    }
-
-    private static func milliseconds(
-        _ request: Request, _ name: HTTPField.Name, _ limit: RequestLimits.IntegerLimit
-    ) throws(APIError) -> Duration? {
-        guard let text = request.headers[name] else { return nil }
-        guard let value = Int64(text), limit.range.contains(value) else {
-            throw .invalid(
-                limit.field,
-                "'\(limit.field)' must be a whole number of milliseconds between "
-                    + "\(limit.range.lowerBound) and \(limit.range.upperBound).")
-        }
-        return .milliseconds(value)
+extension RequestTicket {
+    func note(_ key: String, _ duration: Duration) {
+        note(key, .stringConvertible(Int(duration / .milliseconds(1))))
     }
 }

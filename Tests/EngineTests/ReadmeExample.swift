@@ -9,7 +9,7 @@ func ask(_ question: String, modelDirectory: String) async throws {
         ChatMessage(.system, "Answer in one sentence."),
         ChatMessage(.user, question),
     ]
-    for try await text in try model.chat(conversation, sampling: sampling) {
+    for try await text in try await model.chat(conversation, sampling: sampling) {
         print(text, terminator: "")
     }
 }

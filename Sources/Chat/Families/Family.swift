@@ -1,10 +1,11 @@
 import AutoGLMJSON
+import OrderedCollections
 
 /// What one family of models writes and reads: all that is known of its text stands in its file.
 ///
 /// A family is found by the evidence a model brings; whatever a family leaves out is what most
 /// templates and models do.
-package protocol Family: SendableMetatype {
+protocol Family: SendableMetatype {
     static var name: String { get }
 
     static func recognises(_ evidence: FamilyEvidence) -> Bool
@@ -17,7 +18,7 @@ package protocol Family: SendableMetatype {
 
     static var thinking: ReasoningTags { get }
 
-    /// How answers are read. Internal to this module.
+    /// How answers are read.
     static var grammar: TurnGrammar { get }
 
     /// What a turn begins with when it must call `tool`; nil where a call has no such beginning.
@@ -41,12 +42,12 @@ package protocol Family: SendableMetatype {
 }
 
 /// What a model brings that tells of its family.
-package struct FamilyEvidence: Sendable {
+struct FamilyEvidence: Sendable {
     /// All templates, joined.
-    package let template: String
-    package let specialTokens: Set<String>
+    let template: String
+    let specialTokens: Set<String>
 
-    package init(templates: some Sequence<String>, specialTokens: some Sequence<String>) {
+    init(templates: some Sequence<String>, specialTokens: some Sequence<String>) {
         template = templates.joined(separator: "\n")
         self.specialTokens = Set(specialTokens)
     }
@@ -72,16 +73,16 @@ let families: [any Family.Type] = [
 ]
 
 extension Family {
-    package static var turnEnds: [String] { [] }
-    package static var callEnd: String? { nil }
-    package static var thinking: ReasoningTags { ReasoningTags() }
-    package static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? { nil }
-    package static var builtInTools: [String: String] { [:] }
-    package static func callID(_ id: String) -> String { id }
-    package static var template: String? { nil }
+    static var turnEnds: [String] { [] }
+    static var callEnd: String? { nil }
+    static var thinking: ReasoningTags { ReasoningTags() }
+    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? { nil }
+    static var builtInTools: [String: String] { [:] }
+    static func callID(_ id: String) -> String { id }
+    static var template: String? { nil }
 
     /// The call as text behind the content; a result as it is.
-    package static func spell(_ message: JSONValue) -> [JSONValue] {
+    static func spell(_ message: JSONValue) -> [JSONValue] {
         guard let calls = message["tool_calls"]?.arrayValue else { return [message] }
         let text = calls.map(HistoryCall.init).map { call -> String in
             let body: JSONValue = ["name": .string(call.name), "arguments": call.value]
@@ -90,7 +91,7 @@ extension Family {
         return [message.replacingCalls(with: text)]
     }
 
-    package static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue] {
+    static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue] {
         messages
     }
 
@@ -114,7 +115,7 @@ struct HistoryCall {
 
     init(_ call: JSONValue) {
         name = call["function"]?["name"]?.stringValue ?? ""
-        arguments = call["function"]?["arguments"] ?? .object([:])
+        arguments = call["function"]?["arguments"] ?? [:]
     }
 
     var text: String { arguments.stringValue ?? arguments.serialized(.readable) }

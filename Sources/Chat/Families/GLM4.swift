@@ -79,7 +79,7 @@ enum GLM4: Family {
         static func json(_ text: [UInt8], tool: String) -> String {
             let raw = String(decoding: text, as: UTF8.self).trimmedSpace
             if (try? JSONValue.parse(raw))?.objectValue != nil { return raw }
-            return JSONValue.object([builtInTools[tool] ?? "input": .string(raw)])
+            return JSONValue(members: [(builtInTools[tool] ?? "input", .string(raw))])
                 .serialized(.readable)
         }
     }

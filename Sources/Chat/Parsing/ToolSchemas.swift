@@ -13,7 +13,7 @@ struct ToolSchemas: Sendable {
             var result: [String: JSONValue] = [:]
             for tool in tools {
                 guard let name = Self.name(of: tool) else { continue }
-                result[name] = (tool["function"] ?? tool)["parameters"] ?? .object([:])
+                result[name] = (tool["function"] ?? tool)["parameters"] ?? [:]
             }
             return result
         }
@@ -138,8 +138,10 @@ struct ArgumentTypes {
         guard reference.hasPrefix("#") else { return nil }
         var value = root
         for part in reference.dropFirst().split(separator: "/") {
-            let key = part.replacing("~1", with: "/").replacing("~0", with: "~")
-            guard let next = value[key] ?? Int(key).flatMap({ value[$0] }) else { return nil }
+            let key = String(part.replacing("~1", with: "/").replacing("~0", with: "~"))
+            guard let next = value[key] ?? Int(key).flatMap({ value[$0] as JSONValue? }) else {
+                return nil
+            }
             value = next
         }
         return value

@@ -39,11 +39,16 @@ struct TokenizerDirectory {
     func read(_ name: String) throws(TokenizerError) -> [UInt8]? {
         let file = file(name)
         guard FileManager.default.fileExists(atPath: file) else { return nil }
-        do {
-            return [UInt8](try Data(contentsOf: URL(filePath: file)))
-        } catch {
-            throw TokenizerError.unreadable(file: file, reason: "\(error)")
+        guard let data = FileManager.default.contents(atPath: file) else {
+            throw TokenizerError.unreadable(file: file, reason: "the system refused to read it")
         }
+        guard !isGitLFSPointer(data) else {
+            throw TokenizerError.unreadable(
+                file: file,
+                reason: "it is a Git LFS pointer, not the file itself; run `git lfs pull` in its "
+                    + "directory, or download it again")
+        }
+        return [UInt8](data)
     }
 
     /// A JSON file as a value, nil where there is none.

@@ -1,29 +1,26 @@
-package import AutoGLMJSON
+import AutoGLMJSON
 
-/// One message of a conversation, checked, in the form chat templates read.
+/// Reads one message of a conversation into the form that chats are rendered from.
 ///
-/// Content parts are joined to one text, `developer` is `system`, and the arguments of past tool
-/// calls are parsed, because templates print them as JSON. Fields we do not know stay, in order.
-package struct ChatMessage: Sendable, Equatable {
-    package var role: String
-    package var value: JSONValue
-
+/// Content parts are joined to one text, `developer` is `system`, `function` is `tool`. Fields we do
+/// not know are left out.
+enum MessageReader {
     private static let roles: Set<String> = [
         "system", "developer", "user", "assistant", "tool", "function",
     ]
 
-    init(_ value: JSONValue, path: String) throws(APIError) {
+    static func message(_ value: JSONValue, path: String) throws(APIError) -> JSONValue {
         let reader = try FieldReader(value, path: path)
         guard let name = try reader.string("role") else { throw reader.missing("role") }
-        guard Self.roles.contains(name) else {
+        guard roles.contains(name) else {
             throw .invalid(
                 reader.path(of: "role"),
                 "'\(reader.path(of: "role"))' must be one of system, developer, user, assistant, "
                     + "tool and function.")
         }
-        role = name == "developer" ? "system" : name
-        let content = try Self.content(reader)
-        let calls = try Self.toolCalls(reader)
+        let role = name == "developer" ? "system" : name == "function" ? "tool" : name
+        let content = try content(reader)
+        let calls = try toolCalls(reader)
         if content == nil, calls == nil, role != "assistant" { throw reader.missing("content") }
         if content == nil, calls == nil, reader["function_call"] != nil {
             throw .unsupported(
@@ -37,7 +34,11 @@ package struct ChatMessage: Sendable, Equatable {
                 members.append((key, .string(text)))
             }
         }
-        self.value = JSONValue(members: members)
+        // Another spelling of the same.
+        if let text = try reader.string("reasoning"), reader["reasoning_content"] == nil {
+            members.append(("reasoning_content", .string(text)))
+        }
+        return JSONValue(members: members)
     }
 
     /// The text of a message whose content is a string or a list of text parts.
@@ -52,14 +53,20 @@ package struct ChatMessage: Sendable, Equatable {
             let path = "\(reader.path(of: "content"))[\(index)]"
             let part = try FieldReader(part, path: path)
             guard let type = try part.string("type") else { throw part.missing("type") }
-            guard type == "text" else {
+            switch type {
+            case "text":
+                guard let text = try part.string("text") else { throw part.missing("text") }
+                texts.append(text)
+            // What a model said instead of answering is its text all the same.
+            case "refusal":
+                guard let text = try part.string("refusal") else { throw part.missing("refusal") }
+                texts.append(text)
+            default:
                 throw .unsupported(
                     part.path(of: "type"),
                     "'\(part.path(of: "type"))' must be text: this model reads text only, and "
                         + "this server fetches no addresses.")
             }
-            guard let text = try part.string("text") else { throw part.missing("text") }
-            texts.append(text)
         }
         return texts.joined(separator: "\n")
     }
@@ -87,16 +94,12 @@ package struct ChatMessage: Sendable, Equatable {
         return result.isEmpty ? nil : result
     }
 
-    /// Arguments come as a JSON text; templates want the value. A text that is no JSON is what the
-    /// model once wrote, and stays as it is.
+    /// Arguments come as a JSON text, and stay what the client sent: templates differ in whether
+    /// they want the text or the value.
     private static func arguments(_ function: FieldReader) throws(APIError) -> JSONValue {
-        guard let value = function["arguments"] else { return [:] }
+        guard let value = function["arguments"] else { return "{}" }
         switch value {
-        case .string(let text):
-            if let parsed = try? JSONValue.parse(text, options: .request), case .object = parsed {
-                return parsed
-            }
-            return value
+        case .string(let text): return text.isEmpty ? "{}" : value
         case .object: return value
         case .null, .bool, .int, .bigInt, .double, .array:
             throw function.mismatch("arguments", "a string", value)

@@ -1,54 +1,64 @@
-import AutoGLMJSON
+package import AutoGLMDecoding
+package import AutoGLMJSON
 
-/// The sampling fields both completion endpoints share, each within its limits.
-///
-/// nil means the client said nothing, so that the model's own defaults can apply.
-package struct SamplingFields: Sendable, Equatable {
-    package var temperature: Double?
-    package var topP: Double?
-    package var topK: Int?
-    package var minP: Double?
-    package var repetitionPenalty: Double?
-    package var frequencyPenalty: Double?
-    package var presencePenalty: Double?
+/// The fields that say how tokens are made, of every endpoint that makes some.
+package struct GenerationFields: Sendable, Equatable {
+    /// What the client said; everything else is left to the operator and the model's makers.
+    package var sampling = SamplingOverrides()
     package var logitBias: [Int32: Float] = [:]
-    package var seed: Int64?
     package var stops: [String] = []
     package var stopTokens: [Int32] = []
     package var ignoreEOS = false
-    package var tokensMin: Int?
+    /// Ends an answer that goes round in circles; nil leaves it to the endpoint.
+    package var guardsLoops: Bool?
     package var choices = 1
-    package var priority: Int?
+    package var priority = 0
+    /// nil: no log-probabilities; n: those of the n best tokens too.
+    package var topLogprobs: Int?
+    /// The name under which the client bounded the tokens, for messages about that bound.
+    package var maxTokensField = "max_tokens"
 
     init(_ reader: FieldReader) throws(APIError) {
-        temperature = try reader.float(RequestLimits.temperature)
-        topP = try reader.float(RequestLimits.topP)
-        // -1 is another way to say "all".
-        topK = try reader.integer(RequestLimits.topK).map { max(0, Int($0)) }
-        minP = try reader.float(RequestLimits.minP)
-        repetitionPenalty = try reader.float(RequestLimits.repetitionPenalty)
-        frequencyPenalty = try reader.float(RequestLimits.frequencyPenalty)
-        presencePenalty = try reader.float(RequestLimits.presencePenalty)
-        seed = try reader.integer(RequestLimits.seed)
+        try readSampling(reader)
         ignoreEOS = try reader.bool("ignore_eos") ?? false
-        tokensMin = try reader.integer(RequestLimits.tokensMin).map(Int.init)
+        guardsLoops = try reader.bool("loop_guard")
         choices = try reader.integer(RequestLimits.choices).map(Int.init) ?? 1
-        priority = try reader.integer(RequestLimits.priority).map(Int.init)
+        priority = try reader.integer(RequestLimits.priority).map(Int.init) ?? 0
         logitBias = try Self.logitBias(reader)
         stops = try Self.stops(reader)
         stopTokens = try Self.stopTokens(reader)
-        if let format = reader["response_format"] {
-            let format = try FieldReader(format, path: reader.path(of: "response_format"))
-            guard try format.string("type") == "text" else {
-                throw .unsupported(
-                    format.path(of: "type"),
-                    "'\(format.path(of: "type"))' must be text: this server does not constrain "
-                        + "its output to JSON yet. Describe the format in the prompt instead.")
-            }
+        try Self.checkFormat(reader)
+        for modality in try reader.array("modalities", most: 8) ?? []
+        where modality != .string("text") {
+            throw .unsupported("modalities", "'modalities' may only hold text.")
         }
-        for key in ["guided_json", "guided_regex", "guided_grammar", "guided_choice", "grammar"]
-        where reader[key] != nil {
-            throw .unsupported(key, "'\(key)' is not supported.")
+    }
+
+    /// Every row of the one table of sampling parameters.
+    private mutating func readSampling(_ reader: FieldReader) throws(APIError) {
+        for field in SamplingParameters.fields {
+            let names = field.aliases + [field.name]
+            guard let name = names.first(where: { reader[$0] != nil }), let value = reader[name]
+            else { continue }
+            do {
+                sampling.set(field, try field.value(value, parameter: name))
+            } catch {
+                throw .invalid(
+                    name, "'\(name)' must be \(error.limit), not \(error.value).",
+                    code: "value_out_of_range")
+            }
+            if field.name == "max_tokens" { maxTokensField = name }
+        }
+    }
+
+    private static func checkFormat(_ reader: FieldReader) throws(APIError) {
+        guard let format = reader["response_format"] else { return }
+        let fields = try FieldReader(format, path: reader.path(of: "response_format"))
+        guard try fields.string("type") == "text" else {
+            throw .unsupported(
+                fields.path(of: "type"),
+                "'\(fields.path(of: "type"))' must be text: this server does not constrain "
+                    + "its output to JSON yet. Describe the format in the prompt instead.")
         }
     }
 
@@ -56,10 +66,10 @@ package struct SamplingFields: Sendable, Equatable {
         guard let value = reader["logit_bias"] else { return [:] }
         let path = reader.path(of: "logit_bias")
         let biases = try FieldReader(value, path: path)
-        guard biases.members.count <= RequestLimits.logitBiases else {
+        guard biases.members.count <= SamplingParameters.logitBiasMax else {
             throw .invalid(
                 path,
-                "'\(path)' may have at most \(RequestLimits.logitBiases) entries; "
+                "'\(path)' may have at most \(SamplingParameters.logitBiasMax) entries; "
                     + "\(biases.members.count) were given.")
         }
         var result: [Int32: Float] = [:]
@@ -80,20 +90,21 @@ package struct SamplingFields: Sendable, Equatable {
         let values: [JSONValue]
         switch value {
         case .string: values = [value]
-        case .array: values = try reader.array("stop", most: RequestLimits.stops) ?? []
+        case .array:
+            values = try reader.array("stop", most: SamplingParameters.stopStringsMax) ?? []
         case .null, .bool, .int, .bigInt, .double, .object:
             throw reader.mismatch("stop", "a string or an array of strings", value)
         }
+        let most = SamplingParameters.stopStringBytesMax
         var stops: [String] = []
         for value in values {
             guard case .string(let stop) = value else {
                 throw reader.mismatch("stop", "a string or an array of strings", value)
             }
-            guard (1...RequestLimits.stopBytes).contains(stop.utf8.count) else {
+            guard (1...most).contains(stop.utf8.count) else {
                 throw .invalid(
                     path,
-                    "Each stop string must have 1 to \(RequestLimits.stopBytes) bytes; "
-                        + "\(stop.utf8.count) were given.")
+                    "Each stop string must have 1 to \(most) bytes; \(stop.utf8.count) were given.")
             }
             stops.append(stop)
         }
@@ -101,7 +112,8 @@ package struct SamplingFields: Sendable, Equatable {
     }
 
     private static func stopTokens(_ reader: FieldReader) throws(APIError) -> [Int32] {
-        let values = try reader.array("stop_token_ids", most: RequestLimits.stops) ?? []
+        let most = SamplingParameters.stopTokensMax
+        let values = try reader.array("stop_token_ids", most: most) ?? []
         var tokens: [Int32] = []
         for (index, value) in values.enumerated() {
             let path = "\(reader.path(of: "stop_token_ids"))[\(index)]"

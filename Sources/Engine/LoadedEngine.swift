@@ -1,0 +1,190 @@
+import AutoGLMCompute
+package import AutoGLMModels
+import FoundationEssentials
+
+/// A model's weights in memory and the engine that runs them.
+package struct LoadedEngine: Sendable {
+    package let engine: Engine
+    package let info: ModelInfo
+    /// Prompt and output tokens of one request at most.
+    package let contextMax: Int
+    /// Identifies model file, compute precision, formats and kernel set: equal fingerprints and
+    /// equal requests give equal bytes.
+    package let fingerprint: String
+    /// Seconds since 1970 of the newest weight file, for `created` in `/v1/models`.
+    package let created: Int
+
+    /// Reads the weights and starts the engine. Blocks while it reads.
+    /// - Parameters:
+    ///   - vocabulary: tokens that may be sampled; nil allows all rows.
+    ///   - stopTokens: what ends a turn, beside a request's own.
+    /// - Throws: `CheckpointError`, `BackendError`, ``EngineError`` or ``LoadError``; each says in
+    ///   one line what is wrong and what to do.
+    package init(
+        _ source: ModelSource, options: EngineOptions, vocabulary: Int?, stopTokens: [Int32]
+    ) throws {
+        let backend = try CPUBackend(options: options.compute)
+        let source = try source.with(Self.loadOptions(options, source.options))
+        let model = try ModelLoader.load(source, backend: backend)
+        let info = model.info
+        let contextMax = try Self.context(info, options)
+        let blocks = try Self.cacheBlocks(info, contextMax: contextMax, options)
+        try Self.allocateCache(of: model, blocks: blocks)
+        let shape = EngineShape(
+            rowWidth: info.vocabulary, vocabulary: vocabulary ?? info.vocabulary,
+            contextMax: contextMax, blocks: blocks, blockTokens: info.blockTokens,
+            stopTokens: stopTokens)
+        engine = try Engine(model, shape: shape, options: options)
+        self.info = info
+        self.contextMax = min(contextMax, blocks * info.blockTokens)
+        fingerprint = Self.fingerprint(source, info, options, backend.instructionSet)
+        let newest = source.fileIdentities.map(\.modified).max() ?? .zero
+        created = Int(newest.components.seconds)
+    }
+
+    private static func allocateCache(of model: any CausalLM, blocks: Int) throws {
+        do {
+            try model.allocateCache(blocks: blocks)
+        } catch {
+            guard case .outOfMemory(let bytes) = error else { throw error }
+            throw LoadError.outOfMemory(
+                what: "the KV cache", bytes: bytes,
+                remedy: "Lower --kv-cache-memory or --max-model-tokens.")
+        }
+    }
+
+    private static func loadOptions(_ options: EngineOptions, _ given: LoadOptions) -> LoadOptions {
+        var load = given
+        load.weightFormat = options.weightFormat
+        load.cacheFormat = options.compute.cacheFormat
+        load.blockTokens = options.blockTokens
+        if let onProgress = options.onProgress {
+            load.progress = { onProgress($0.tensor, $0.bytesRead, $0.bytesTotal) }
+        }
+        return load
+    }
+
+    /// Sizes below this are always given, so that small models never run out of positions.
+    private static let contextMin = 2
+
+    private static func context(_ info: ModelInfo, _ options: EngineOptions) throws -> Int {
+        guard let asked = options.contextMax else { return info.contextLength }
+        guard asked <= info.contextLength else {
+            throw LoadError.contextTooLong(tokens: asked, limit: info.contextLength)
+        }
+        return max(asked, contextMin)
+    }
+
+    /// Blocks that fit the memory given, or sensibly into what is free.
+    private static func cacheBlocks(
+        _ info: ModelInfo, contextMax: Int, _ options: EngineOptions
+    ) throws -> Int {
+        let size = info.blockTokens
+        let blocksPerSequence = (contextMax + size - 1) / size
+        let bytesPerBlock = max(info.bytesPerToken * size, 1)
+        // 2³¹ blocks are more than block indices can name.
+        let most = Int(Int32.max) / size
+        if let blocks = options.cacheBlocks { return min(max(blocks, 1), most) }
+        if let bytes = options.cacheBytes {
+            let blocks = min(bytes / bytesPerBlock, most)
+            guard blocks > 0 else {
+                throw LoadError.cacheTooSmall(tokens: 0, needed: size)
+            }
+            return blocks
+        }
+        let budget = Int(Double(availableMemory()) * 0.4) / bytesPerBlock
+        let wanted = blocksPerSequence.multipliedReportingOverflow(by: 32)
+        let blocks = min(max(budget, 1), wanted.overflow ? most : wanted.partialValue, most)
+        // A context that does not fit is cut by admission; one that is a mere fraction is no use.
+        guard blocks * size >= min(contextMax, 512) else {
+            throw LoadError.cacheTooSmall(tokens: blocks * size, needed: min(contextMax, 512))
+        }
+        return blocks
+    }
+
+    /// Bytes that can be taken without swapping, cgroup limits included.
+    package static func availableMemory() -> Int {
+        var available = 4 << 30
+        if let meminfo = readText("/proc/meminfo"),
+            let line = meminfo.split(separator: "\n").first(where: {
+                $0.hasPrefix("MemAvailable:")
+            }),
+            let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
+        {
+            available = kibibytes << 10
+        }
+        let groups = [
+            ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+            (
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                "/sys/fs/cgroup/memory/memory.usage_in_bytes"
+            ),
+        ]
+        for (limit, usage) in groups {
+            guard let limit = readText(limit).flatMap({ Int(trimmed($0)) }),
+                let usage = readText(usage).flatMap({ Int(trimmed($0)) })
+            else { continue }
+            available = min(available, max(limit - usage, 0))
+        }
+        return available
+    }
+
+    private static func readText(_ path: String) -> String? {
+        try? String(contentsOfFile: path, encoding: .utf8)
+    }
+
+    private static func trimmed(_ text: String) -> Substring {
+        text.prefix { $0 != "\n" }
+    }
+
+    /// A hash over what decides the bytes of an answer. Weight files count by name, size and
+    /// time: reading them all again would take as long as loading.
+    private static func fingerprint(
+        _ source: ModelSource, _ info: ModelInfo, _ options: EngineOptions, _ set: InstructionSet
+    ) -> String {
+        var text = "\(info.architecture) \(info.parameterCount) \(info.vocabulary) \(set)"
+        text += " \(options.compute.precision.rawValue) \(options.compute.cacheFormat.rawValue)"
+        text += " \(options.weightFormat?.rawValue ?? "stored")"
+        text += " \(options.compute.activationScaling?.rawValue ?? "best")"
+        for file in source.fileIdentities {
+            text += " \(file.name) \(file.byteCount) \(file.modified.components.seconds)"
+        }
+        // FNV-1a; it tells versions apart, nothing rests on its strength.
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        let digits = String(hash, radix: 16)
+        return "fp_" + String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
+
+/// Why a model's weights cannot be served as asked.
+package enum LoadError: Error, Equatable, CustomStringConvertible {
+    /// Not even one sequence of the context fits.
+    case cacheTooSmall(tokens: Int, needed: Int)
+    case contextTooLong(tokens: Int, limit: Int)
+    case outOfMemory(what: String, bytes: Int, remedy: String)
+
+    package var description: String {
+        switch self {
+        case .cacheTooSmall(let tokens, let needed):
+            "The KV cache holds \(tokens) tokens, but \(needed) are needed. Raise "
+                + "--kv-cache-memory or lower --max-model-tokens."
+        case .contextTooLong(let tokens, let limit):
+            "--max-model-tokens is \(tokens), but the model's context is \(limit). Lower it."
+        case .outOfMemory(let what, let bytes, let remedy):
+            "There is no memory for \(what): \(readable(bytes)). \(remedy)"
+        }
+    }
+}
+
+/// "4.0 TiB"
+private func readable(_ bytes: Int) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    var value = Double(bytes)
+    var unit = 0
+    while value >= 1024, unit < units.count - 1 {
+        value /= 1024
+        unit += 1
+    }
+    return "\((value * 10).rounded() / 10) \(units[unit])"
+}
