@@ -66,7 +66,7 @@ extension TemplateInterpreter {
         case .first:
             try given.check([])
             if case .text(let text) = value, !text.isEmpty {
-                return .text(text[0..<text.scalar(at: 0).next])
+                return .text(text[0..<text.scalar(at: 0).next].marked(false))
             }
             return try iterate(value).first
                 ?? .undefined(
@@ -114,7 +114,7 @@ extension TemplateInterpreter {
                 result.append(text, start..<end)
                 end = start
             }
-            return .text(result)
+            return .text(result.marked(text.isMarkup))
         }
         let items = try iterate(value)
         return try generator("do_reverse", from: value) { _ throws(TemplateError) in
@@ -208,9 +208,9 @@ extension TemplateInterpreter {
                 throw TemplateError(.value, "Invalid character in attribute name")
             }
             if !result.isEmpty { result.append(" ") }
-            result.append(try escapeHTML(key))
+            result.append(try escaped(key))
             result.append("=\"")
-            result.append(try escapeHTML(text(of: entry.value)))
+            result.append(try escaped(text(of: entry.value)))
             result.append("\"")
         }
         let spaced = given.argument(0, "autospace")?.isTrue ?? true

@@ -33,6 +33,10 @@ extension TemplateInterpreter {
         case .int(let number): text.append(String(number))
         case .big(let digits): text.append(digits)
         case .double(let number): text.append(TemplateNumbers.shortest(number))
+        case .text(let string) where string.isMarkup:
+            text.append("Markup(")
+            try writeRepr(string, to: &text)
+            text.append(")")
         case .text(let string): try writeRepr(string, to: &text)
         case .list(let list): try writeRepr(list.items, "[", "]", to: &text)
         case .tuple(let list):
