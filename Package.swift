@@ -76,7 +76,7 @@ let package = Package(
             "AutoGLMJinja", "AutoGLMJSON", "AutoGLMScheduling", logging,
         ]),
         module("AutoGLMAPI", path: "API", ["AutoGLMJSON"]),
-        module("AutoGLMObservability", path: "Observability", [logging]),
+        module("AutoGLMObservability", path: "Observability", ["AutoGLMJSON", logging]),
         module("AutoGLMServer", path: "Server", [
             "AutoGLMAPI", "AutoGLMEngine", "AutoGLMText", "AutoGLMChat", "AutoGLMJinja",
             "AutoGLMJSON", "AutoGLMObservability",
