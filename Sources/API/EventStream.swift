@@ -1,3 +1,5 @@
+package import AutoGLMJSON
+
 /// A stream of server-sent events whose data are JSON objects, gathered until they are written.
 ///
 /// What accumulates between two writes goes out together, so a slow reader gets fewer, larger

@@ -1,3 +1,5 @@
+package import AutoGLMJSON
+
 /// What all chunks and the final object of one answer have in common.
 package struct ResponseIdentity: Sendable {
     package let id: String

@@ -1,3 +1,4 @@
+import AutoGLMChat
 import AutoGLMEngine
 import AutoGLMJSON
 import AutoGLMJinja

@@ -45,9 +45,12 @@ package struct JinjaTrust: Sendable {
 /// `raise_exception`, `strftime_now` as transformers defines them. A template sees the values given
 /// and nothing else; `include`, `import` and `extends` are refused when loading, and so is every
 /// unknown filter or test (unless it stands in an `if` branch, where Jinja2 too waits until it is
-/// reached). Left out of Jinja2: `Markup` strings (there is no HTML here: `safe` changes nothing,
-/// `escape` always escapes), the filters `random` and `urlize`, line statements, and integer
-/// arithmetic beyond 64 bits.
+/// reached). Strings can be `Markup` (`safe`, `escape`) as in MarkupSafe 3.0, with its methods and
+/// operators; since these settings have autoescape off, `~`, the filters `join` and `replace`,
+/// macros and blocks make plain strings of it, as in Jinja2. Left out of Jinja2: switching
+/// autoescape on (`{% autoescape true %}` only makes a scope), names of HTML entities beyond the
+/// five of XML in `striptags` and `unescape`, the filters `random` and `urlize`, line statements,
+/// and integer arithmetic beyond 64 bits.
 package struct JinjaTemplate: Sendable {
     package let source: String
     package let name: String

@@ -29,7 +29,11 @@ extension TemplateInterpreter {
     {
         if name.hasPrefix("__") && name.hasSuffix("__") { return unsafe(name, value) }
         switch value {
-        case .text: return TemplateMethods.text.contains(name) ? method(value, name) : nil
+        case .text(let text):
+            let isKnown =
+                TemplateMethods.text.contains(name)
+                || (text.isMarkup && TemplateMethods.markup.contains(name))
+            return isKnown ? method(value, name) : nil
         case .dict:
             if TemplateMethods.dictUnsafe.contains(name) { return unsafe(name, value) }
             return TemplateMethods.dict.contains(name) ? method(value, name) : nil
@@ -188,6 +192,7 @@ extension TemplateInterpreter {
         }
         try spend(run.count)
         var result = TemplateText()
+        result.isMarkup = text.isMarkup
         for index in 0..<run.count {
             let position = run[index]
             result.append(
@@ -214,7 +219,8 @@ extension TemplateInterpreter {
         case .text(let text):
             let offsets = text.scalarOffsets
             try spend(offsets.count)
-            return (0..<(offsets.count - 1)).map { .text(text[offsets[$0]..<offsets[$0 + 1]]) }
+            let plain = text.marked(false)
+            return (0..<(offsets.count - 1)).map { .text(plain[offsets[$0]..<offsets[$0 + 1]]) }
         case .loop(let loop): return Array(loop.items[loop.index...])
         default:
             throw TemplateError(.type, "'\(value.typeName)' object is not iterable")

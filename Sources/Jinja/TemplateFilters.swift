@@ -66,7 +66,7 @@ extension TemplateInterpreter {
         case .first:
             try given.check([])
             if case .text(let text) = value, !text.isEmpty {
-                return .text(text[0..<text.scalar(at: 0).next])
+                return .text(text[0..<text.scalar(at: 0).next].marked(false))
             }
             return try iterate(value).first
                 ?? .undefined(
@@ -114,7 +114,7 @@ extension TemplateInterpreter {
                 result.append(text, start..<end)
                 end = start
             }
-            return .text(result)
+            return .text(result.marked(text.isMarkup))
         }
         let items = try iterate(value)
         return try generator("do_reverse", from: value) { _ throws(TemplateError) in
@@ -166,34 +166,6 @@ extension TemplateInterpreter {
         return try checked(result)
     }
 
-    private func toJSON(_ value: TemplateValue, _ given: TemplateCall) throws(TemplateError)
-        -> TemplateValue
-    {
-        // The signature transformers gives the filter.
-        try given.check(["ensure_ascii", "indent", "separators", "sort_keys"])
-        var style = JSONStyle()
-        style.ensureASCII = given.argument(0, "ensure_ascii")?.isTrue ?? false
-        style.sortsKeys = given.argument(3, "sort_keys")?.isTrue ?? false
-        if let indent = given.argument(1, "indent"), !indent.isNone {
-            if case .text(let text) = indent {
-                style.indent = text
-            } else {
-                let width = min(max(try integer(indent), 0), 256)
-                style.indent = TemplateText(String(repeating: " ", count: width))
-            }
-            style.itemSeparator = TemplateText(",")
-        }
-        if let separators = given.argument(2, "separators"), !separators.isNone {
-            let parts = try iterate(separators)
-            guard parts.count == 2, case .text(let item) = parts[0],
-                case .text(let key) = parts[1]
-            else { throw TemplateError(.type, "separators must be two strings") }
-            style.itemSeparator = item
-            style.keySeparator = key
-        }
-        return .text(try json(value, style))
-    }
-
     private func xmlAttributes(_ value: TemplateValue, _ given: TemplateCall)
         throws(TemplateError) -> TemplateValue
     {
@@ -208,9 +180,9 @@ extension TemplateInterpreter {
                 throw TemplateError(.value, "Invalid character in attribute name")
             }
             if !result.isEmpty { result.append(" ") }
-            result.append(try escapeHTML(key))
+            result.append(try escaped(key))
             result.append("=\"")
-            result.append(try escapeHTML(text(of: entry.value)))
+            result.append(try escaped(text(of: entry.value)))
             result.append("\"")
         }
         let spaced = given.argument(0, "autospace")?.isTrue ?? true

@@ -73,15 +73,57 @@ extension TemplateInterpreter {
                 result.append("%")
                 continue
             }
-            result.append(try formatted(next(), spec, percent: true))
+            let argument = try next()
+            result.append(
+                try text.isMarkup
+                    ? formattedForMarkup(argument, spec)
+                    : formatted(argument, spec, percent: true))
             try check(stringBytes: result.count)
         }
         result.append(text, reader.position..<text.count)
-        if case .tuple = value, used < arguments.count {
+        if used < arguments.count, !Self.isMapping(value) {
             throw TemplateError(
                 .type, "not all arguments converted during string formatting")
         }
         return result
+    }
+
+    /// Values that Python's `%` takes as a mapping, which need not be used.
+    private static func isMapping(_ value: TemplateValue) -> Bool {
+        switch value {
+        case .dict, .list, .range, .undefined: true
+        default: false
+        }
+    }
+
+    /// `Markup % value` wraps its arguments: text comes out escaped, numbers are converted first.
+    private func formattedForMarkup(_ value: TemplateValue, _ spec: FormatSpec)
+        throws(TemplateError) -> TemplateText
+    {
+        switch spec.kind {
+        case "s", "r", "a":
+            let text = spec.kind == "s" ? try self.text(of: value) : try repr(value)
+            var plain = spec
+            plain.kind = "s"
+            return try formatted(.text(escaped(text)), plain, percent: true)
+        case "x", "X", "o", "c":
+            throw TemplateError(
+                .type, "%\(spec.kind) format: an integer is required, not _MarkupEscapeHelper")
+        default:
+            guard case .text(let digits) = value else {
+                return try formatted(value, spec, percent: true)
+            }
+            let isWhole = "diu".contains(spec.kind)
+            let parsed: TemplateValue? =
+                isWhole
+                ? Self.parseInteger(digits.string)
+                : Self.parseDouble(digits.string).map { .double($0) }
+            guard let number = parsed else {
+                let type = isWhole ? "int() with base 10" : "float()"
+                throw TemplateError(.value, "invalid literal for \(type)")
+            }
+            return try formatted(number, spec, percent: true)
+        }
     }
 
     private func formatted(_ value: TemplateValue, _ spec: FormatSpec, percent: Bool)
@@ -189,11 +231,13 @@ extension TemplateInterpreter {
 
     // MARK: Braces
 
+    /// `text.format(…)`; a `Markup` escapes every field.
     func formatBraces(_ text: TemplateText, _ given: TemplateCall) throws(TemplateError)
         -> TemplateText
     {
         var reader = FormatReader(text)
         var result = TemplateText()
+        result.isMarkup = text.isMarkup
         var automatic = 0
         while let brace = reader.findBrace() {
             result.append(text, reader.position..<brace)
@@ -211,7 +255,8 @@ extension TemplateInterpreter {
             }
             let field = text[reader.position..<close].string
             reader.position = close + 1
-            result.append(try formatField(field, &automatic, given))
+            let value = try formatField(field, &automatic, given, escapes: text.isMarkup)
+            result.append(text.isMarkup ? try escaped(value) : value)
             try check(stringBytes: result.count)
         }
         result.append(text, reader.position..<text.count)
@@ -219,7 +264,7 @@ extension TemplateInterpreter {
     }
 
     private func formatField(
-        _ field: String, _ automatic: inout Int, _ given: TemplateCall
+        _ field: String, _ automatic: inout Int, _ given: TemplateCall, escapes: Bool
     ) throws(TemplateError) -> TemplateText {
         guard !field.contains("{") else {
             throw TemplateError(.value, "nested fields in format strings are not supported")
@@ -251,9 +296,13 @@ extension TemplateInterpreter {
         }
         value = try follow(path.dropFirst(name.count), from: value)
         if let conversion {
-            value = .text(conversion == "s" ? try self.text(of: value) : try repr(value))
+            let text = conversion == "s" ? try self.text(of: value) : try repr(value)
+            value = .text(text.marked(false))
         }
         if specText.isEmpty { return try self.text(of: value) }
+        if escapes, case .text(let text) = value, text.isMarkup {
+            throw TemplateError(.value, "Unsupported format specification for Markup.")
+        }
         var reader = FormatReader(TemplateText(specText))
         var spec = try reader.braceSpec(widthMax: Self.widthMax)
         let isText = Self.number(value) == nil || (spec.kind == "s" && !specText.hasSuffix("s"))

@@ -10,6 +10,7 @@ extension TemplateInterpreter {
         switch method.receiver {
         case .text(let text):
             try spend(bytes: text.count)
+            if text.isMarkup { return try callMarkup(method.name, on: text, given) }
             return try call(method.name, on: text, given)
         case .dict(let dict): return try call(method.name, on: dict, given)
         case .list(let list), .tuple(let list):
@@ -86,7 +87,7 @@ extension TemplateInterpreter {
 
     // MARK: Strings
 
-    private func call(_ name: String, on text: TemplateText, _ given: TemplateCall)
+    func call(_ name: String, on text: TemplateText, _ given: TemplateCall)
         throws(TemplateError) -> TemplateValue
     {
         switch name {

@@ -63,6 +63,11 @@ extension TemplateInterpreter {
         }
     }
 
+    /// `int(text)`, as far as 64 bits go.
+    static func parseInteger(_ text: String) -> TemplateValue? {
+        Int(trimmed(text).filter { $0 != "_" }).map { .int($0) }
+    }
+
     private static func parseInteger(_ text: String, base: Int) -> TemplateValue? {
         var digits = trimmed(text).filter { $0 != "_" }
         let isNegative = digits.hasPrefix("-")
@@ -115,7 +120,8 @@ extension TemplateInterpreter {
         try given.check(["binary"])
         let isBinary = given.argument(0, "binary")?.isTrue ?? false
         guard case .double(let bytes)? = try toDouble(value) else {
-            throw TemplateError(.type, "filesizeformat needs a number")
+            let kind: TemplateError.Kind = if case .text = value { .value } else { .type }
+            throw TemplateError(kind, "filesizeformat needs a number")
         }
         let base = isBinary ? 1024.0 : 1000
         if bytes == 1 { return .text("1 Byte") }

@@ -57,7 +57,7 @@ extension TemplateInterpreter {
     ) throws(TemplateError) -> TemplateValue {
         if case .undefined(let undefined) = left { throw undefined.error }
         if case .text(let format) = left, operation == .modulo {
-            return try checked(self.format(format, with: right))
+            return try checked(self.format(format, with: right).marked(format.isMarkup))
         }
         if case .undefined(let undefined) = right { throw undefined.error }
         if let a = Self.plainInteger(left), let b = Self.plainInteger(right) {
@@ -152,10 +152,7 @@ extension TemplateInterpreter {
     {
         switch (left, right) {
         case (.text(let a), .text(let b)):
-            try check(stringBytes: a.count + b.count)
-            var sum = a
-            sum.append(b)
-            return .text(sum)
+            return .text(try sum(a, b))
         case (.list(let a), .list(let b)):
             try spend((a.items.count + b.items.count) >> 1)
             return .list(try list(a.items + b.items))
@@ -190,8 +187,7 @@ extension TemplateInterpreter {
         case .text(let text):
             let (size, overflow) = text.count.multipliedReportingOverflow(by: count)
             try check(stringBytes: overflow ? Int.max : size)
-            if size == 0 { return .text("") }
-            return .text(repeated(text, count))
+            return .text(repeated(text, size == 0 ? 0 : count).marked(text.isMarkup))
         case .list(let list): return .list(try repeated(list, count))
         case .tuple(let list): return .tuple(try repeated(list, count))
         default: return nil

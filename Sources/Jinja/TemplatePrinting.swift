@@ -1,6 +1,6 @@
 import OrderedCollections
 
-/// What values look like: `str`, `repr` and JSON, with the origin of every byte kept.
+/// What values look like: `str` and `repr`, with the origin of every byte kept.
 extension TemplateInterpreter {
     // MARK: str
 
@@ -33,6 +33,10 @@ extension TemplateInterpreter {
         case .int(let number): text.append(String(number))
         case .big(let digits): text.append(digits)
         case .double(let number): text.append(TemplateNumbers.shortest(number))
+        case .text(let string) where string.isMarkup:
+            text.append("Markup(")
+            try writeRepr(string, to: &text)
+            text.append(")")
         case .text(let string): try writeRepr(string, to: &text)
         case .list(let list): try writeRepr(list.items, "[", "]", to: &text)
         case .tuple(let list):
@@ -136,150 +140,6 @@ extension TemplateInterpreter {
     private static func hex(_ value: UInt32, _ width: Int) -> String {
         let digits = String(value, radix: 16)
         return String(repeating: "0", count: max(width - digits.utf8.count, 0)) + digits
-    }
-
-    // MARK: JSON
-
-    struct JSONStyle {
-        var ensureASCII = false
-        var indent: TemplateText?
-        var itemSeparator = TemplateText(", ")
-        var keySeparator = TemplateText(": ")
-        var sortsKeys = false
-    }
-
-    /// `json.dumps(value, …)`.
-    func json(_ value: TemplateValue, _ style: JSONStyle) throws(TemplateError) -> TemplateText {
-        var text = TemplateText()
-        try writeJSON(value, style, level: 0, to: &text)
-        try check(stringBytes: text.count)
-        return text
-    }
-
-    private func writeJSON(
-        _ value: TemplateValue, _ style: JSONStyle, level: Int, to text: inout TemplateText
-    ) throws(TemplateError) {
-        try spend(1)
-        switch value {
-        case .none: text.append("null")
-        case .bool(let flag): text.append(flag ? "true" : "false")
-        case .int(let number): text.append(String(number))
-        case .big(let digits): text.append(digits)
-        case .double(let number): text.append(Self.json(number))
-        case .text(let string): try writeJSON(string, style, to: &text)
-        case .list(let list), .tuple(let list):
-            try enter()
-            defer { leave() }
-            try writeJSONItems(list.items, (0x5B, 0x5D), style, level, to: &text) {
-                (item, text: inout TemplateText) throws(TemplateError) in
-                try writeJSON(item, style, level: level + 1, to: &text)
-            }
-        case .dict(let dict):
-            try enter()
-            defer { leave() }
-            try writeJSON(dict, style, level: level, to: &text)
-        default:
-            throw TemplateError(
-                .type, "Object of type \(value.typeName) is not JSON serializable")
-        }
-        guard text.count <= limits.stringBytes else { return try check(stringBytes: text.count) }
-    }
-
-    private static func json(_ number: Double) -> String {
-        if number.isNaN { return "NaN" }
-        if number.isInfinite { return number < 0 ? "-Infinity" : "Infinity" }
-        return TemplateNumbers.shortest(number)
-    }
-
-    private func writeJSONItems<Item>(
-        _ items: [Item], _ brackets: (UInt8, UInt8), _ style: JSONStyle, _ level: Int,
-        to text: inout TemplateText,
-        _ write: (Item, inout TemplateText) throws(TemplateError) -> Void
-    ) throws(TemplateError) {
-        text.append(byte: brackets.0, trusted: true)
-        for (index, item) in items.enumerated() {
-            if index > 0 { text.append(style.itemSeparator) }
-            writeIndent(style, level + 1, to: &text)
-            try write(item, &text)
-        }
-        if !items.isEmpty { writeIndent(style, level, to: &text) }
-        text.append(byte: brackets.1, trusted: true)
-    }
-
-    private func writeIndent(_ style: JSONStyle, _ level: Int, to text: inout TemplateText) {
-        guard let indent = style.indent else { return }
-        text.append("\n")
-        for _ in 0..<level { text.append(indent) }
-    }
-
-    private func writeJSON(
-        _ dict: TemplateDict, _ style: JSONStyle, level: Int, to text: inout TemplateText
-    ) throws(TemplateError) {
-        var entries = Array(dict.entries.values)
-        if style.sortsKeys {
-            entries = try sorted(entries) { (a, b) throws(TemplateError) in
-                try isLess(a.key, b.key)
-            }
-        }
-        try writeJSONItems(entries, (0x7B, 0x7D), style, level, to: &text) {
-            (entry, text: inout TemplateText) throws(TemplateError) in
-            switch entry.key {
-            case .text(let key): try writeJSON(key, style, to: &text)
-            case .none, .bool, .int, .big, .double:
-                text.append("\"")
-                try writeJSON(entry.key, style, level: level, to: &text)
-                text.append("\"")
-            default:
-                throw TemplateError(
-                    .type, "keys must be str, int, float, bool or None, not "
-                        + entry.key.typeName)
-            }
-            text.append(style.keySeparator)
-            try writeJSON(entry.value, style, level: level + 1, to: &text)
-        }
-    }
-
-    private func writeJSON(
-        _ string: TemplateText, _ style: JSONStyle, to text: inout TemplateText
-    ) throws(TemplateError) {
-        try spend(bytes: string.count)
-        text.append("\"")
-        // Runs of plain bytes are copied whole; an escape has the origin of what it stands for.
-        var start = 0
-        var index = 0
-        let bytes = string.bytes
-        while index < bytes.count {
-            let byte = bytes[index]
-            let isPlain =
-                byte >= 0x20 && byte != 0x22 && byte != 0x5C && (byte < 0x80 || !style.ensureASCII)
-            if isPlain {
-                index += 1
-                continue
-            }
-            text.append(string, start..<index)
-            let (scalar, next) = string.scalar(at: index)
-            text.append(Self.jsonEscape(scalar), trusted: string.trusted(at: index))
-            index = next
-            start = next
-        }
-        text.append(string, start..<index)
-        text.append("\"")
-    }
-
-    private static func jsonEscape(_ scalar: Unicode.Scalar) -> String {
-        switch scalar {
-        case "\"": return "\\\""
-        case "\\": return "\\\\"
-        case "\n": return "\\n"
-        case "\r": return "\\r"
-        case "\t": return "\\t"
-        case "\u{8}": return "\\b"
-        case "\u{C}": return "\\f"
-        default:
-            if scalar.value < 0x10000 { return "\\u" + hex(scalar.value, 4) }
-            let rest = scalar.value - 0x10000
-            return "\\u" + hex(0xD800 + rest >> 10, 4) + "\\u" + hex(0xDC00 + rest & 0x3FF, 4)
-        }
     }
 }
 

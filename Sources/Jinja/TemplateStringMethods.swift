@@ -11,6 +11,8 @@ enum TemplateMethods {
         "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith",
         "strip", "swapcase", "title", "upper", "zfill",
     ]
+    /// Those that only a `Markup` has.
+    static let markup: Set<String> = ["escape", "striptags", "unescape"]
     static let dict: Set<String> = ["copy", "get", "items", "keys", "values"]
     static let dictUnsafe: Set<String> = ["clear", "pop", "popitem", "setdefault", "update"]
     static let list: Set<String> = ["copy", "count", "index"]

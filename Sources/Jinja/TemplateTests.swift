@@ -79,6 +79,7 @@ extension TemplateInterpreter {
         case (.float, .double): true
         case (.number, .int), (.number, .big), (.number, .double), (.number, .bool): true
         case (.string, .text): true
+        case (.escaped, .text(let text)): text.isMarkup
         case (.mapping, .dict): true
         case (.sequence, .text), (.sequence, .list), (.sequence, .tuple), (.sequence, .dict),
             (.sequence, .range), (.sequence, .undefined):

@@ -15,6 +15,9 @@ package struct TemplateText: Sendable {
     private(set) var bytes: [UInt8] = []
     private var runs: [Run] = []
     private var uniformTrust = true
+    /// Whether this is a `Markup`: text that `escape` leaves alone and that escapes what is joined
+    /// to it. Slices inherit it, appending does not change it, anything built anew has none.
+    var isMarkup = false
 
     init() {}
 
@@ -120,7 +123,15 @@ package struct TemplateText: Sendable {
     package subscript(range: Range<Int>) -> TemplateText {
         if range.lowerBound == 0 && range.upperBound == count { return self }
         var result = TemplateText()
+        result.isMarkup = isMarkup
         result.append(self, range)
+        return result
+    }
+
+    func marked(_ isMarkup: Bool = true) -> TemplateText {
+        if self.isMarkup == isMarkup { return self }
+        var result = self
+        result.isMarkup = isMarkup
         return result
     }
 

@@ -8,15 +8,21 @@ extension TemplateInterpreter {
         let text = try text(of: value)
         try spend(bytes: text.count)
         switch name {
-        case .e, .escape, .forceescape:
+        case .e, .escape:
             try given.check([])
-            return .text(try escapeHTML(text))
-        case .safe, .string:
+            return .text(try escaped(text))
+        case .forceescape:
+            try given.check([])
+            return .text(try escaped(text.marked(false)))
+        case .safe:
+            try given.check([])
+            return .text(text.marked())
+        case .string:
             try given.check([])
             return .text(text)
-        case .lower: return .text(try lowercased(text))
-        case .upper: return .text(try uppercased(text))
-        case .capitalize: return .text(try capitalized(text))
+        case .lower: return .text(try lowercased(text).marked(text.isMarkup))
+        case .upper: return .text(try uppercased(text).marked(text.isMarkup))
+        case .capitalize: return .text(try capitalized(text).marked(text.isMarkup))
         case .title: return .text(try titled(text))
         case .trim:
             try given.check(["chars"])
@@ -32,30 +38,15 @@ extension TemplateInterpreter {
         case .center:
             try given.check(["width"])
             let width = try integer(given.argument(0, "width") ?? .int(80))
-            return .text(try pad(text, width, TemplateText(" "), .center))
-        case .format: return try checked(formatFilter(text, given))
+            let padded = try pad(text, width, TemplateText(" "), .center)
+            return .text(padded.marked(text.isMarkup))
+        case .format: return try checked(formatFilter(text, given).marked(text.isMarkup))
         case .truncate: return .text(try truncate(text, given))
         case .wordcount: return .int(wordCount(text))
         case .wordwrap: return .text(try wordWrap(text, given))
         case .urlencode: return .text(try urlEncode(value, text))
         default: return .text(try stripTags(text))
         }
-    }
-
-    func escapeHTML(_ text: TemplateText) throws(TemplateError) -> TemplateText {
-        let entities: [UInt8: String] = [
-            0x26: "&amp;", 0x3C: "&lt;", 0x3E: "&gt;", 0x22: "&#34;", 0x27: "&#39;",
-        ]
-        var result = TemplateText()
-        for (index, byte) in text.bytes.enumerated() {
-            if let entity = entities[byte] {
-                result.append(entity, trusted: text.trusted(at: index))
-            } else {
-                result.append(byte: byte, trusted: text.trusted(at: index))
-            }
-        }
-        try check(stringBytes: result.count)
-        return result
     }
 
     private func indent(_ text: TemplateText, _ value: TemplateValue, _ given: TemplateCall)
@@ -68,7 +59,7 @@ extension TemplateInterpreter {
                 .type, "unsupported operand type(s) for +=: '\(value.typeName)' and 'str'")
         }
         let width = given.argument(0, "width") ?? .int(4)
-        let indentation: TemplateText
+        var indentation: TemplateText
         if case .text(let given) = width {
             indentation = given
         } else {
@@ -77,11 +68,19 @@ extension TemplateInterpreter {
             indentation = TemplateText(String(repeating: " ", count: count))
         }
         let indentsBlank = given.argument(2, "blank")?.isTrue ?? false
+        let indentsFirst = given.argument(1, "first")?.isTrue ?? false
+        if text.isMarkup {
+            // Jinja takes the indentation of a Markup as it is.
+            indentation.isMarkup = true
+        } else if indentation.isMarkup {
+            return try indent(text, by: indentation, first: indentsFirst, blank: indentsBlank)
+        }
         var padded = text
         padded.append("\n")
         let lines = TemplateMethods.lines(of: padded, keepsEnds: false)
         var result = TemplateText()
-        if given.argument(1, "first")?.isTrue ?? false { result.append(indentation) }
+        result.isMarkup = text.isMarkup
+        if indentsFirst { result.append(indentation) }
         for (index, line) in lines.enumerated() {
             if index > 0 {
                 result.append("\n")
@@ -92,6 +91,25 @@ extension TemplateInterpreter {
         }
         try check(stringBytes: result.count)
         return result
+    }
+
+    /// Indents plain text by a `Markup`, with Jinja's sums: each escapes what is not markup yet, so
+    /// the lines are escaped, and with `first` those after the first twice.
+    private func indent(
+        _ text: TemplateText, by indentation: TemplateText, first: Bool, blank: Bool
+    ) throws(TemplateError) -> TemplateText {
+        var padded = text
+        padded.append("\n")
+        var result = TemplateText()
+        for (index, range) in TemplateMethods.lines(of: padded, keepsEnds: false).enumerated() {
+            let line = padded[range]
+            if index > 0 { result.append("\n") }
+            if index > 0, blank || !line.isEmpty { result.append(indentation) }
+            result.append(blank || (index > 0 && !line.isEmpty) ? try escaped(line) : line)
+            try check(stringBytes: result.count)
+        }
+        // A Markup joins the lines only where blank ones are indented too.
+        return first ? try sum(indentation, result.marked(blank)) : result.marked(blank)
     }
 
     private func truncate(_ text: TemplateText, _ given: TemplateCall) throws(TemplateError)
@@ -113,8 +131,7 @@ extension TemplateInterpreter {
         {
             result = result[0..<space]
         }
-        result.append(end)
-        return result
+        return try sum(result, end)
     }
 
     private func wordCount(_ text: TemplateText) -> Int {
@@ -147,11 +164,12 @@ extension TemplateInterpreter {
         try spend(text.count >> 2)
         var result = TemplateText()
         for (index, line) in wrapper.lines.enumerated() {
+            let lineText = TemplateText(line, trusted: text.isTrusted)
             if index > 0 { result.append(separator) }
-            result.append(line, trusted: text.isTrusted)
+            result.append(separator.isMarkup ? try escaped(lineText) : lineText)
         }
         try check(stringBytes: result.count)
-        return result
+        return result.marked(separator.isMarkup)
     }
 
     private func urlEncode(_ value: TemplateValue, _ text: TemplateText) throws(TemplateError)
@@ -200,30 +218,6 @@ extension TemplateInterpreter {
         }
         return result
     }
-
-    private func stripTags(_ text: TemplateText) throws(TemplateError) -> TemplateText {
-        var result = TemplateText()
-        var index = 0
-        while index < text.count {
-            if text.bytes[index] == 0x3C {
-                let isComment = text.matches(TemplateText("<!--"), at: index)
-                let end = TemplateText(isComment ? "-->" : ">")
-                if let close = text.find(end, from: index) {
-                    index = close + end.count
-                    continue
-                }
-            }
-            result.append(text, index..<(index + 1))
-            index += 1
-        }
-        let words = try split(result, nil, -1)
-        var joined = TemplateText()
-        for (index, word) in words.enumerated() {
-            if index > 0 { joined.append(" ") }
-            joined.append(word)
-        }
-        return joined
-    }
 }
 
 /// Fills lines of at most `width` code points.
@@ -268,7 +262,7 @@ struct TemplateWrapper {
                 made.append(String(view))
             }
         }
-        lines.append(made.joined(separator: "\n"))
+        lines += made.isEmpty ? [""] : made
     }
 
     /// Words and the spaces between them.

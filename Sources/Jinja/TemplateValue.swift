@@ -39,7 +39,7 @@ enum TemplateValue {
         case .bool: "bool"
         case .int, .big: "int"
         case .double: "float"
-        case .text: "str"
+        case .text(let text): text.isMarkup ? "Markup" : "str"
         case .list: "list"
         case .tuple: "tuple"
         case .dict: "dict"
@@ -60,6 +60,7 @@ enum TemplateValue {
     var typeDescription: String {
         switch self {
         case .none: "None"
+        case .text(let text) where text.isMarkup: "markupsafe.Markup object"
         case .namespace, .macro, .loop, .joiner, .cycler:
             "jinja2.\(typeName) object"
         default: "\(typeName) object"

@@ -1,3 +1,4 @@
+import AutoGLMJSON
 import FoundationEssentials
 
 #if canImport(Musl)
@@ -88,17 +89,35 @@ final class SafetensorsWriter {
     /// - Returns: the size of the file.
     func finish(metadata: [(key: String, value: String)]) throws(CheckpointError) -> Int {
         precondition(entries.last.map { $0.bytes.upperBound == offset } ?? true, "a tensor cut")
-        var text = "{\"__metadata__\":{"
-        text += metadata.map { Self.quoted($0.key) + ":" + Self.quoted($0.value) }
-            .joined(separator: ",")
-        text += "}"
-        for entry in entries {
-            let shape = entry.shape.map(String.init).joined(separator: ",")
-            text += ",\(Self.quoted(entry.name)):{\"dtype\":\"\(entry.type)\",\"shape\":[\(shape)],"
-                + "\"data_offsets\":[\(entry.bytes.lowerBound),\(entry.bytes.upperBound)]}"
+        var options = JSONWriteOptions.compact
+        options.escapes = JSONWriteOptions.Escapes(letters: [], coversDelete: false)
+        var json = JSONWriter(options)
+        json.beginObject()
+        json.key("__metadata__")
+        json.beginObject()
+        for (key, value) in metadata {
+            json.key(key)
+            json.string(value)
         }
-        text += "}"
-        var header = Array(text.utf8)
+        json.endObject()
+        for entry in entries {
+            json.key(entry.name)
+            json.beginObject()
+            json.key("dtype")
+            json.string(entry.type)
+            json.key("shape")
+            json.beginArray()
+            for size in entry.shape { json.int(size) }
+            json.endArray()
+            json.key("data_offsets")
+            json.beginArray()
+            json.int(entry.bytes.lowerBound)
+            json.int(entry.bytes.upperBound)
+            json.endArray()
+            json.endObject()
+        }
+        json.endObject()
+        var header = json.bytes
         guard header.count <= dataStart - 8 else {
             throw .unsupported(
                 what: "a header of \(header.count) bytes", file: path,
@@ -135,21 +154,5 @@ final class SafetensorsWriter {
             }
         }
         return 0
-    }
-
-    /// A JSON string.
-    static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case _ where scalar.value < 0x20:
-                let digits = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
     }
 }

@@ -1,3 +1,4 @@
+import AutoGLMJSON
 import FoundationEssentials
 import Glibc
 package import Logging
@@ -97,19 +98,11 @@ package struct LineLogHandler: LogHandler {
     }
 
     private static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case "\n": result += "\\n"
-            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
-                let hex = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
+        var options = JSONWriteOptions.compact
+        options.escapes.letters = [UInt8(ascii: "\n")]
+        var json = JSONWriter(options)
+        json.string(text)
+        return json.text
     }
 
     /// Lines that could not be written, for instance because the disk is full.

@@ -1,6 +1,7 @@
 import AutoGLMAPI
 import AutoGLMChat
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMObservability
 import AutoGLMText
 import FoundationEssentials

@@ -1,5 +1,6 @@
 import AutoGLMAPI
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMObservability
 import HTTPTypes
 import Hummingbird

@@ -31,7 +31,7 @@ import Testing
             "AutoGLMChat", "AutoGLMJinja", "AutoGLMJSON", "AutoGLMScheduling", "Logging",
         ],
         "API": ["AutoGLMJSON"],
-        "Observability": ["Logging"],
+        "Observability": ["AutoGLMJSON", "Logging"],
         "Server": [
             "AutoGLMAPI", "AutoGLMEngine", "AutoGLMText", "AutoGLMJSON", "AutoGLMDecoding",
             "AutoGLMChat", "AutoGLMJinja", "AutoGLMObservability", "AutoGLMModels",

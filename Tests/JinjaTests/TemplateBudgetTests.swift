@@ -51,6 +51,8 @@ import Testing
         "{{ range(100000) | map('string') | sort | join | length }}{% for i in range(100000) %}"
             + "{{ range(100000) | sum }}{% endfor %}",
         "{% for i in range(100000) %}{% macro f() %}{% endmacro %}{% endfor %}",
+        "{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = [ns.l] %}"
+            + "{% endfor %}{{ ns.l | tojson(indent=' ' * 8000000) }}",
         "{{ 2 ** 100000000000 }}", "{{ 10 ** 400 }}", "{{ 1e308 | round(300) }}"
             + "{% for i in range(100000) %}{{ 1e308 | round(300) }}{% endfor %}",
     ]

@@ -111,7 +111,10 @@ import Testing
         ("{{ ('A\\n' ~ x) | indent(2) }}", "<u>"), ("{{ x | first }}A{{ x | last }}", "<‖>"),
         ("{% for c in x %}{{ c }}-{% endfor %}", "<‖u‖>"), ("{{ x | list | join('A') }}", "<‖u‖>"),
         ("{{ d | tojson }}", "k‖v\\n"), ("{% for k in d %}{{ k }}{% endfor %}", "k"),
-        ("{{ d.items() | list }}", "k‖v"),
+        ("{{ d.items() | list }}", "k‖v"), ("{{ [x ~ 'A' ~ x] | tojson }}", "<u>‖<u>"),
+        ("{{ d | tojson(ensure_ascii=true, indent=1) }}", "k‖v\\n"),
+        ("{{ ['A', 1] | tojson(separators=(x, ':')) }}", "[\"A\"<u>1]"),
+        ("{{ [1] | tojson(indent=x) }}", "[\n<u>1\n]"),
     ])
     func everyOperationKeepsIt(source: String, untrusted: String) throws {
         let variables: [String: JSONValue] = ["x": "<u>", "d": ["k": "v\n"]]
