@@ -1,19 +1,43 @@
 import AutoGLMCompute
 
-/// One family of models: its names, its layers, the spelling of its tensors.
+/// One family of models: its names, its layers, the spelling of its tensors, and what its
+/// configurations leave out. What all have in common is ``Decoder``.
 protocol Architecture: SendableMetatype {
     /// What `architectures` in config.json may say.
     static var names: [String] { get }
     /// `general.architecture` of GGUF files.
     static var ggufName: String { get }
+    /// What transformers assumes where `config.json` is silent.
+    static var defaults: ConfigDefaults { get }
+    /// How rotated dimensions form pairs, unless the file layout changed their order.
+    static var pairing: RotarySpecification.Pairing { get }
     /// How the files spell the tensor names used here, which are those of transformers.
     static func tensorNames(_ config: ModelConfig, isGGUF: Bool) -> TensorNames
     /// Completes what configurations of this family leave out.
     static func complete(_ config: inout ModelConfig) throws(CheckpointError)
     /// Tensors a checkpoint may hold that the model has no use for; canonical names.
     static func ignores(_ tensor: String, _ config: ModelConfig) -> Bool
-    static func network<B: Backend>(_ config: ModelConfig, _ weights: Weights<B>)
-        throws(CheckpointError) -> any Network<B>
+    /// What a tensor is for; by its canonical name.
+    static func role(of tensor: String) -> TensorRole
+    /// - Parameter weights: of the layer alone (`model.layers.3`).
+    static func layer<B: Backend>(
+        _ config: ModelConfig, _ weights: Weights<B>, _ rotary: B.Rotary, _ index: Int
+    ) throws(CheckpointError) -> DecoderLayer<B>
+}
+
+struct ConfigDefaults {
+    var normEpsilon = 1e-6
+    var partialRotaryFactor = 1.0
+}
+
+/// What those need to know of a tensor who load no layers: they count, quantise, describe.
+enum TensorRole {
+    case embedding
+    case head
+    /// Of one routed expert, or of all experts of a layer.
+    case expert
+    /// A norm, a bias, a matrix that every token is multiplied with.
+    case other
 }
 
 extension Architecture {
@@ -21,7 +45,13 @@ extension Architecture {
         isGGUF ? .gguf() : .identity
     }
 
+    static var defaults: ConfigDefaults { ConfigDefaults() }
+
+    static var pairing: RotarySpecification.Pairing { .halves }
+
     static func complete(_ config: inout ModelConfig) {}
+
+    static func role(of tensor: String) -> TensorRole { DecoderNames.role(of: tensor) }
 
     static func ignores(_ tensor: String, _ config: ModelConfig) -> Bool {
         isRotaryBuffer(tensor)
@@ -43,16 +73,18 @@ let architectures: [any Architecture.Type] = [
     Qwen3.self,
 ]
 
+/// Found before anything else is read: another architecture has other keys.
+/// - Parameter file: where `name` stands; for the message.
 /// - Throws: ``CheckpointError/unknownArchitecture(name:file:known:)``
-func architecture(of config: ModelConfig, isGGUF: Bool)
+func architecture(named name: String, isGGUF: Bool, file: String)
     throws(CheckpointError) -> any Architecture.Type
 {
     for candidate in architectures {
         let names = isGGUF ? [candidate.ggufName] : candidate.names
-        if names.contains(config.architecture) { return candidate }
+        if names.contains(name) { return candidate }
     }
     throw .unknownArchitecture(
-        name: config.architecture, file: config.file,
+        name: name, file: file,
         known: isGGUF ? architectures.map { $0.ggufName } : architectures.flatMap { $0.names })
 }
 
@@ -63,8 +95,8 @@ extension TensorNames {
         TensorNames(
             layers: "blk.",
             outside: [
-                "token_embd": "model.embed_tokens", "output_norm": "model.norm",
-                "output": "lm_head",
+                "token_embd": DecoderNames.embedding, "output_norm": DecoderNames.norm,
+                "output": DecoderNames.head,
             ],
             inside: [
                 "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj",

@@ -107,35 +107,16 @@ package struct LoadProgress: Sendable {
     package var tensor: String
 }
 
-/// The layers of one architecture, on one backend.
-///
-/// Each `forward` asks the compiler for a copy of its own for the CPU: through the generic one,
-/// every layer costs 0.8 µs in witness calls and copies, a seventh of a step of a tiny model.
-protocol Network<B> {
-    associatedtype B: Backend
-    /// The final norm and the output projection.
-    var norm: B.Norm { get }
-    var head: B.Matrix { get }
-    /// - Returns: `[rows, hidden]`, before the final norm.
-    func forward(_ context: ForwardContext<B>, _ batch: borrowing StepBatch) -> B.Activations
-}
-
-/// What every layer needs in a step.
-struct ForwardContext<B: Backend> {
-    let backend: B
-    let cache: B.Cache
-}
-
-/// A network with its device and its cache.
-final class LoadedModel<B: Backend>: CausalLM {
+/// A decoder with its device and its cache.
+final class DecoderModel<B: Backend>: CausalLM {
     let info: ModelInfo
     private let backend: B
-    private let network: any Network<B>
+    private let decoder: Decoder<B>
     private var context: ForwardContext<B>?
 
-    init(_ info: ModelInfo, _ network: any Network<B>, _ backend: B) {
+    init(_ info: ModelInfo, _ decoder: Decoder<B>, _ backend: B) {
         self.info = info
-        self.network = network
+        self.decoder = decoder
         self.backend = backend
     }
 
@@ -154,9 +135,9 @@ final class LoadedModel<B: Backend>: CausalLM {
             logits.count >= batch.outputRows.count * info.vocabulary,
             "logits do not fit the buffer")
         backend.begin(batch)
-        let x = network.forward(context, batch)
+        let x = decoder.forward(context, batch)
         try unsafe backend.readLogits(
-            x, norm: network.norm, head: network.head, batch, into: logits)
+            x, norm: decoder.norm, head: decoder.head, batch, into: logits)
     }
 
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError) {

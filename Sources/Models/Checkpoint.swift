@@ -97,7 +97,7 @@ struct TensorNames: Sendable {
     /// Names within a layer.
     let inside: [String: String]
 
-    static let canonicalLayers = "model.layers."
+    static let canonicalLayers = DecoderNames.layers + "."
     static let identity = TensorNames(layers: canonicalLayers, outside: [:], inside: [:])
 
     func canonical(_ name: String) -> String {

@@ -8,8 +8,8 @@ extension ModelConfig {
     /// Three spellings are understood: transformers 4 (`rope_theta`, `rope_scaling`),
     /// transformers 5 (`rope_parameters`) and the original ChatGLM repositories
     /// (`padded_vocab_size`, `multi_query_group_num`, …). Unknown keys are ignored.
-    init(directory: String, fileName: String, generation: ConfigObject?)
-        throws(CheckpointError)
+    static func read(directory: String, fileName: String, generation: ConfigObject?)
+        throws(CheckpointError) -> (config: ModelConfig, architecture: any Architecture.Type)
     {
         let path = directory + "/" + fileName
         guard FileManager.default.fileExists(atPath: path) else {
@@ -17,27 +17,31 @@ extension ModelConfig {
         }
         let json = try ConfigObject(file: path)
         let modelType = try json.string("model_type")
-        guard let architecture = try json.strings("architectures").first ?? modelType else {
+        guard let name = try json.strings("architectures").first ?? modelType else {
             throw .configuration(
                 file: path, key: "architectures", value: "missing",
                 reason: "it must name the architecture")
         }
-        if json.has("padded_vocab_size") || json.has("multi_query_group_num") {
-            try self.init(chatGLM: json, architecture: architecture)
-        } else {
-            try self.init(transformers: json, architecture: architecture)
-        }
-        name = directory.split(separator: "/").last.map(String.init) ?? architecture
-        try readTokens(json)
-        if let generation { try readTokens(generation) }
+        let architecture = try AutoGLMModels.architecture(
+            named: name, isGGUF: false, file: path)
+        var config =
+            json.has("padded_vocab_size") || json.has("multi_query_group_num")
+            ? try ModelConfig(chatGLM: json, architecture: name)
+            : try ModelConfig(
+                transformers: json, architecture: name, defaults: architecture.defaults)
+        config.name = directory.split(separator: "/").last.map(String.init) ?? name
+        try config.readTokens(json)
+        if let generation { try config.readTokens(generation) }
         if let quantization = try json.object("quantization_config") {
-            self.quantization = try QuantizationConfig(quantization)
+            config.quantization = try QuantizationConfig(quantization)
         }
-        try validate()
+        try config.validate()
+        return (config, architecture)
     }
 
-    private init(transformers json: ConfigObject, architecture: String) throws(CheckpointError) {
-        let defaults = Defaults(architecture)
+    private init(
+        transformers json: ConfigObject, architecture: String, defaults: ConfigDefaults
+    ) throws(CheckpointError) {
         let hidden = try json.required("hidden_size")
         let heads = try json.required("num_attention_heads")
         let positions = try json.integer("max_position_embeddings") ?? 2_048
@@ -97,7 +101,6 @@ extension ModelConfig {
             uses = flag && fullLayers < layers
         } else {
             uses = try json.strings("layer_types").contains("sliding_attention")
-                || architecture.hasPrefix("Mistral")
         }
         guard uses, let window = try json.integer("sliding_window"), window < contextLength else {
             return
@@ -143,21 +146,6 @@ extension ModelConfig {
     private mutating func readTokens(_ json: ConfigObject) throws(CheckpointError) {
         stopTokens.append(contentsOf: try json.tokens("eos_token_id"))
         beginToken = try json.tokens("bos_token_id").first ?? beginToken
-    }
-
-    /// What transformers assumes where a configuration is silent.
-    private struct Defaults {
-        var normEpsilon = 1e-6
-        var partialRotaryFactor = 1.0
-
-        init(_ architecture: String) {
-            switch architecture {
-            case "GlmForCausalLM", "Glm4ForCausalLM":
-                (normEpsilon, partialRotaryFactor) = (1.5625e-7, 0.5)
-            case "Glm4MoeForCausalLM": (normEpsilon, partialRotaryFactor) = (1e-5, 0.5)
-            default: break
-            }
-        }
     }
 }
 

@@ -3,17 +3,22 @@ import AutoGLMCompute
 extension ModelConfig {
     /// Reads the configuration out of GGUF metadata.
     /// - SeeAlso: ggml-org/ggml, docs/gguf.md, "Standardized key-value pairs".
-    init(_ file: GGUF, _ tokenizer: GGUFTokenizer) throws(CheckpointError) {
+    static func read(_ file: GGUF, _ tokenizer: GGUFTokenizer)
+        throws(CheckpointError) -> (config: ModelConfig, architecture: any Architecture.Type)
+    {
         let metadata = GGUFMetadata(file: file.path, values: file.metadata)
-        guard let architecture = try metadata.string("general.architecture") else {
+        guard let name = try metadata.string("general.architecture") else {
             throw metadata.refuse(
                 "general.architecture", "missing", "it must name the architecture")
         }
-        // An unknown architecture has unknown keys: say that before missing one of them.
-        let known = architectures.map { $0.ggufName }
-        guard known.contains(architecture) else {
-            throw .unknownArchitecture(name: architecture, file: file.path, known: known)
-        }
+        let architecture = try AutoGLMModels.architecture(
+            named: name, isGGUF: true, file: file.path)
+        return (try ModelConfig(file, metadata, name, tokenizer), architecture)
+    }
+
+    private init(
+        _ file: GGUF, _ metadata: GGUFMetadata, _ architecture: String, _ tokenizer: GGUFTokenizer
+    ) throws(CheckpointError) {
         func key(_ name: String) -> String { "\(architecture).\(name)" }
         let hidden = try metadata.required(key("embedding_length"))
         let heads = try metadata.required(key("attention.head_count"))
@@ -82,8 +87,7 @@ extension RopeConfig {
         func key(_ name: String) -> String { "\(architecture).rope.\(name)" }
         theta = try metadata.number(key("freq_base")) ?? 10_000
         rotatedDims = try metadata.integer(key("dimension_count")) ?? headDim
-        // The converter permutes the rows of queries and keys of Llama models.
-        pairing = architecture == "llama" ? .interleaved : nil
+        pairing = nil
         let context = try metadata.integer("\(architecture).context_length") ?? 0
         let factor = try metadata.number(key("scaling.factor")) ?? 1
         let original = try metadata.integer(key("scaling.original_context_length"))

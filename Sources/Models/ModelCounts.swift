@@ -23,11 +23,12 @@ extension ModelSource {
     private func countStep(_ info: inout ModelInfo) {
         info.parametersPerToken = 0
         info.weightBytesPerStep = 0
-        let hasHead = checkpoint.tensors["lm_head.weight"] != nil || panels != nil
+        let hasHead = checkpoint.tensors.keys.contains { architecture.role(of: $0) == .head }
         for (name, tensor) in checkpoint.tensors where !architecture.ignores(name, config) {
-            if hasHead, name == "model.embed_tokens.weight" { continue }
+            let role = architecture.role(of: name)
+            if hasHead, role == .embedding { continue }
             var share = 1.0
-            if let experts = config.mixture, name.contains(".mlp.experts") {
+            if let experts = config.mixture, role == .expert {
                 share = Double(experts.expertsPerToken) / Double(experts.experts)
             }
             let bytes =
@@ -44,12 +45,7 @@ extension ModelSource {
             if let form = PanelTensors.form(name) { return tensor.byteCount / form.groupBytes * 32 }
             return name.hasSuffix(PanelTensors.scalesSuffix) ? 0 : tensor.elementCount
         }
-        guard let quantization = config.quantization else { return tensor.elementCount }
-        let part = name.split(separator: ".").last ?? ""
-        switch part {
-        case "qweight", "weight_packed": return tensor.elementCount * (32 / quantization.bits)
-        case "weight", "bias", "e_score_correction_bias": return tensor.elementCount
-        default: return 0
-        }
+        return config.quantization.map { QuantizedTensors.parameters(of: tensor, name, $0) }
+            ?? tensor.elementCount
     }
 }

@@ -35,7 +35,8 @@ package struct ModelInspection: Sendable {
                     PanelTensors.form(name).map { $0.rawValue + " panels" } ?? "integer"
                 }
             types[type, default: 0] += tensor.byteCount
-            let isMatrix = tensor.shape.count >= 2 && name != "model.embed_tokens.weight"
+            let isMatrix =
+                tensor.shape.count >= 2 && source.architecture.role(of: name) != .embedding
             inMemory +=
                 isMatrix && source.panels == nil
                 ? options.weightFormat?.bytes(values: tensor.elementCount) ?? tensor.byteCount

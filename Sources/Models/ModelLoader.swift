@@ -16,10 +16,10 @@ package enum ModelLoader {
                     + "\(QuantizationScheme(bits: scheme.bits).name)")
         }
         let store = WeightStore(source, options, backend)
-        let network = try source.architecture.network(source.config, Weights(store))
+        let decoder = try Decoder(source.architecture, source.config, Weights(store))
         try store.finish { source.architecture.ignores($0, source.config) }
         let info = source.info(weightBytes: store.weightBytes)
-        return LoadedModel(info, network, backend)
+        return DecoderModel(info, decoder, backend)
     }
 
     /// The same for a model that nothing else is asked of.

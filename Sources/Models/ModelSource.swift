@@ -115,8 +115,7 @@ private struct ModelFiles {
     private init(gguf path: String, directory: String?) throws(CheckpointError) {
         let file = try GGUF(path: path)
         let tokenizer = try GGUFTokenizer(file)
-        config = try ModelConfig(file, tokenizer)
-        architecture = try AutoGLMModels.architecture(of: config, isGGUF: true)
+        (config, architecture) = try ModelConfig.read(file, tokenizer)
         weights = WeightFiles(tensors: file.tensors)
         self.directory = directory
         self.tokenizer = tokenizer
@@ -130,10 +129,8 @@ private struct ModelFiles {
         let file = directory + "/generation_config.json"
         let generation: ConfigObject? =
             FileManager.default.fileExists(atPath: file) ? try ConfigObject(file: file) : nil
-        config = try ModelConfig(
+        (config, architecture) = try ModelConfig.read(
             directory: directory, fileName: configurationFile, generation: generation)
-        // Before the weights are looked at: those of an unknown architecture may be in any form.
-        architecture = try AutoGLMModels.architecture(of: config, isGGUF: false)
         self.weights = try weights()
         self.directory = directory
         tokenizer = nil

@@ -45,14 +45,25 @@ struct QuantizedTensors: Sendable {
         case .compressedTensors: try readCompressed(name, packed, &layer)
         case .panels: return nil
         }
-        for suffix in [
-            "qweight", "qzeros", "scales", "g_idx", "weight_packed", "weight_scale",
-            "weight_shape", "weight_zero_point", "weight_g_idx", "input_scale",
-            "input_zero_point",
-        ] + (packed.hasSuffix(".weight") ? ["weight"] : []) {
-            claim(name + "." + suffix)
-        }
+        claim(packed)
+        for suffix in Self.besides { claim(name + "." + suffix) }
         return layer.stored()
+    }
+
+    /// What belongs to a layer beside its integers.
+    private static let besides: Set<String> = [
+        "qzeros", "scales", "g_idx", "weight_scale", "weight_shape", "weight_zero_point",
+        "weight_g_idx", "input_scale", "input_zero_point",
+    ]
+
+    /// Parameters of the model that a tensor of such a checkpoint holds.
+    static func parameters(
+        of tensor: CheckpointTensor, _ name: String, _ config: QuantizationConfig
+    ) -> Int {
+        let part = String(name.split(separator: ".").last ?? "")
+        if besides.contains(part) { return 0 }
+        let isPacked = part == "qweight" || part == "weight_packed"
+        return tensor.elementCount * (isPacked ? 32 / config.bits : 1)
     }
 
     // MARK: Formats

@@ -62,13 +62,14 @@ package struct Quantizer {
         let format = WeightFormat.integers(options.scheme)
         return headerBytes + source.checkpoint.tensors.reduce(0) { sum, entry in
             let (name, tensor) = entry
-            guard tensor.shape.count >= 2, name != "model.embed_tokens.weight" else {
+            let role = source.architecture.role(of: name)
+            guard tensor.shape.count >= 2, role != .embedding else {
                 return sum + 2 * tensor.byteCount
             }
             // Panels are filled up to 32 outputs and 32 inputs.
             let rows = tensor.shape.dropLast().reduce(1, *) + 64
             let columns = (tensor.shape[tensor.shape.count - 1] + 31) / 32 * 32
-            let form = name == "lm_head.weight" ? format.ofHead : format
+            let form = role == .head ? format.ofHead : format
             return sum + form.bytes(values: rows * columns)
         }
     }
@@ -92,14 +93,14 @@ package struct Quantizer {
         let recorder = PanelRecorder(writer, options)
         let store = WeightStore(source, loadOptions, backend)
         store.recorder = recorder
-        let network = try source.architecture.network(source.config, Weights(store))
+        let decoder = try Decoder(source.architecture, source.config, Weights(store))
         try store.finish { source.architecture.ignores($0, source.config) }
         if options.scheme.activations == .fixed {
             let info = ModelInfo(
                 source.config, loadOptions, parameters: source.parameterCount,
                 weightBytes: store.weightBytes)
             for entry in recorder.images { entry.image.observeInputs() }
-            try calibrate(LoadedModel(info, network, backend))
+            try calibrate(DecoderModel(info, decoder, backend))
             try recorder.writeScales(&report)
         }
         report.bytes = try writer.finish(metadata: metadata())

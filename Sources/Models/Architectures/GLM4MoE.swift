@@ -6,6 +6,7 @@ import AutoGLMCompute
 enum GLM4MoE: Architecture {
     static let names = ["Glm4MoeForCausalLM"]
     static let ggufName = "glm4moe"
+    static let defaults = ConfigDefaults(normEpsilon: 1e-5, partialRotaryFactor: 0.5)
 
     static func tensorNames(_ config: ModelConfig, isGGUF: Bool) -> TensorNames {
         guard isGGUF else { return .identity }
@@ -33,66 +34,31 @@ enum GLM4MoE: Architecture {
     static func ignores(_ tensor: String, _ config: ModelConfig) -> Bool {
         // Not every configuration counts the MTP layer whose tensors its files hold.
         let following = config.layers..<config.layers + max(1, config.nextTokenLayers)
-        return following.contains { tensor.hasPrefix("model.layers.\($0).") }
+        return following.contains { tensor.hasPrefix("\(DecoderNames.layers).\($0).") }
             || following.contains { tensor.hasPrefix("blk.\($0).") } || isRotaryBuffer(tensor)
     }
 
-    static func network<B: Backend>(_ config: ModelConfig, _ weights: Weights<B>)
-        throws(CheckpointError) -> any Network<B>
-    {
-        try Decoder(config, weights)
+    static func role(of tensor: String) -> TensorRole {
+        tensor.contains(".mlp.experts.") ? .expert : DecoderNames.role(of: tensor)
     }
 
-    private struct Decoder<B: Backend>: Network {
-        enum Branch {
-            case dense(FeedForward<B>)
-            case experts(MixtureOfExperts<B>)
+    static func layer<B: Backend>(
+        _ config: ModelConfig, _ weights: Weights<B>, _ rotary: B.Rotary, _ index: Int
+    ) throws(CheckpointError) -> DecoderLayer<B> {
+        let attention = try Attention(
+            config, weights["self_attn"], rotary,
+            norm: try weights.norm("input_layernorm", config),
+            .init(
+                bias: .init(config.attentionBias),
+                queryKeyNorm: config.queryKeyNorm
+                    ?? weights.contains("self_attn.q_norm.weight")))
+        let norm = try weights.norm("post_attention_layernorm", config)
+        guard let mixture = config.mixture, index >= mixture.denseLayers else {
+            return DecoderLayer(
+                attention, .dense(try FeedForward(config, weights["mlp"], norm: norm)))
         }
-        let embedding: B.Embedding
-        let layers: [(attention: Attention<B>, branch: Branch)]
-        let norm: B.Norm
-        let head: B.Matrix
-
-        init(_ config: ModelConfig, _ weights: Weights<B>) throws(CheckpointError) {
-            let size = config.hidden
-            let epsilon = config.normEpsilon
-            let rotary = try weights.rotary(config, pairing: .halves)
-            (embedding, head) = try weights.embeddingAndHead(
-                config, table: "model.embed_tokens", head: "lm_head")
-            layers = try weights["model"].layers(config.layers) {
-                index, w throws(CheckpointError) in
-                let attention = try Attention(
-                    config, w["self_attn"], rotary,
-                    norm: try w.norm("input_layernorm", size: size, epsilon: epsilon),
-                    .init(
-                        bias: .init(config.attentionBias),
-                        queryKeyNorm: config.queryKeyNorm
-                            ?? w.contains("self_attn.q_norm.weight")))
-                let norm = try w.norm("post_attention_layernorm", size: size, epsilon: epsilon)
-                guard let mixture = config.mixture, index >= mixture.denseLayers else {
-                    return (attention, .dense(try FeedForward(config, w["mlp"], norm: norm)))
-                }
-                return (
-                    attention,
-                    .experts(try MixtureOfExperts(config, mixture, w["mlp"], norm: norm))
-                )
-            }
-            norm = try weights["model"].norm("norm", size: size, epsilon: epsilon)
-        }
-
-        @_specialize(where B == CPUBackend)
-        func forward(_ context: ForwardContext<B>, _ batch: borrowing StepBatch) -> B.Activations {
-            let x = context.backend.embed(embedding, batch)
-            for (index, layer) in layers.enumerated() {
-                let mark = context.backend.mark()
-                layer.attention.add(to: x, layer: index, context, batch)
-                switch layer.branch {
-                case .dense(let feedForward): feedForward.add(to: x, context)
-                case .experts(let mixture): mixture.add(to: x, context)
-                }
-                context.backend.release(mark)
-            }
-            return x
-        }
+        return DecoderLayer(
+            attention,
+            .experts(try MixtureOfExperts(config, mixture, weights["mlp"], norm: norm)))
     }
 }
