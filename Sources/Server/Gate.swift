@@ -46,7 +46,9 @@ struct Gate: RouterMiddleware {
                 metrics.rejections.add(1, answer.code ?? "other")
             }
             response = Self.response(answer)
-            if answer.status == 405, let route { response.headers[.allow] = route.method.rawValue }
+            if answer.status == 405, let route {
+                response.headers[.allow] = route.methods.map(\.rawValue).joined(separator: ", ")
+            }
             if answer.endsConnection || Self.mayLeaveBody(request) {
                 response.headers[.connection] = "close"
             }
@@ -109,10 +111,11 @@ struct Gate: RouterMiddleware {
         switch error {
         case let error as APIError: error
         case let error as HTTPError where error.status == .notFound:
-            if let route, route.method != request.method {
+            if let route, !route.methods.contains(request.method) {
                 APIError(
                     status: 405, kind: .invalidRequest,
-                    message: "\(route.rawValue) only answers \(route.method.rawValue).",
+                    message: "\(route.rawValue) only answers "
+                        + route.methods.map(\.rawValue).joined(separator: " and ") + ".",
                     code: "method_not_allowed")
             } else {
                 APIError(

@@ -38,20 +38,23 @@ package struct ModelServer: Sendable {
         let tokens = TokenRoutes(model: model, options: options)
         let status = StatusRoutes(
             model: model, options: options, state: state, metrics: metrics, census: census)
+        // The connection leaves out the body of what answers HEAD.
         for route in Route.allCases {
-            router.on(RouterPath(route.pattern), method: route.method) { request, context in
-                switch route {
-                case .chatCompletions: try await chat.handle(request, context)
-                case .completions: try await completion.handle(request, context)
-                case .tokenize: try await tokens.tokenize(request, context)
-                case .detokenize: try await tokens.detokenize(request, context)
-                case .models: status.models()
-                case .model: try status.model(request)
-                case .live: status.live()
-                case .ready, .health: status.ready()
-                case .ping: status.ping()
-                case .version: status.version()
-                case .metrics: status.metrics(request)
+            for method in route.methods {
+                router.on(RouterPath(route.pattern), method: method) { request, context in
+                    switch route {
+                    case .chatCompletions: try await chat.handle(request, context)
+                    case .completions: try await completion.handle(request, context)
+                    case .tokenize: try await tokens.tokenize(request, context)
+                    case .detokenize: try await tokens.detokenize(request, context)
+                    case .models: status.models()
+                    case .model: try status.model(request)
+                    case .live: status.live()
+                    case .ready, .health: status.ready()
+                    case .ping: status.ping()
+                    case .version: status.version()
+                    case .metrics: status.metrics(request)
+                    }
                 }
             }
         }

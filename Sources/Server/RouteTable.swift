@@ -25,6 +25,9 @@ enum Route: String, CaseIterable, Sendable {
         }
     }
 
+    /// Every method the route answers: whatever can be got can be asked for its headers alone.
+    var methods: [HTTPRequest.Method] { method == .get ? [.get, .head] : [method] }
+
     /// The path as the router wants it. Model names may contain slashes.
     var pattern: String {
         self == .model ? "/v1/models/**" : rawValue
