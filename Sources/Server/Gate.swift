@@ -10,6 +10,7 @@ import NIOHTTP1
 /// What every request passes before its route and every answer after it: ids, host and key checks,
 /// the drain switch, errors as JSON, metrics and the log line.
 struct Gate: RouterMiddleware {
+    let slot: ModelSlot
     let options: ServerOptions
     let state: ServerState
     let metrics: ServerMetrics
@@ -42,10 +43,13 @@ struct Gate: RouterMiddleware {
                     "request failed",
                     metadata: ["request": "\(context.requestID)", "error": "\(type(of: error))"])
             }
-            if answer.status == 429 || answer.status == 503 {
+            if isWork, answer.status == 429 || answer.status == 503 {
                 metrics.rejections.add(1, answer.code ?? "other")
             }
             response = Self.response(answer)
+            if let loading = error as? ModelLoading {
+                response.body = .init(byteBuffer: ByteBuffer(bytes: loading.body))
+            }
             if answer.status == 405, let route {
                 response.headers[.allow] = route.methods.map(\.rawValue).joined(separator: ", ")
             }
@@ -110,6 +114,7 @@ struct Gate: RouterMiddleware {
     private static func answer(to error: any Error, request: Request, route: Route?) -> APIError {
         switch error {
         case let error as APIError: error
+        case let error as ModelLoading: error.answer
         case let error as HTTPError where error.status == .notFound:
             if let route, !route.methods.contains(request.method) {
                 APIError(

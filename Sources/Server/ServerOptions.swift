@@ -36,6 +36,11 @@ package struct ServerOptions: Sendable {
     /// `/readyz` fails when sequences run and no step has ended for this long.
     package var stallAfter: Duration = .seconds(60)
 
+    /// Time after binding within which a model may be loaded, or found broken, unseen by clients.
+    package var settleTime: Duration = .seconds(1)
+    /// How often the loading of a model is logged; nil where something else shows it.
+    package var loadingLogInterval: Duration? = .seconds(5)
+
     /// Called with the port once the server accepts connections.
     package var onListening: (@Sendable (Int) -> Void)?
     /// Whether SIGTERM and SIGINT end the server; tests and embedders say no.
