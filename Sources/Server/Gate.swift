@@ -117,16 +117,9 @@ struct Gate: RouterMiddleware {
         case let error as ModelLoading: error.answer
         case let error as HTTPError where error.status == .notFound:
             if let route, !route.methods.contains(request.method) {
-                APIError(
-                    status: 405, kind: .invalidRequest,
-                    message: "\(route.rawValue) only answers "
-                        + route.methods.map(\.rawValue).joined(separator: " and ") + ".",
-                    code: "method_not_allowed")
+                .wrongMethod(label(request.method), of: route)
             } else {
-                APIError(
-                    status: 404, kind: .notFound,
-                    message: "There is nothing at this address. The API is at /v1.",
-                    code: "not_found")
+                .unknownPath(request.uri.path)
             }
         case is HTTPParserError: .malformedRequest
         default: .internalError
