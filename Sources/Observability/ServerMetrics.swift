@@ -69,6 +69,7 @@ package final class ServerMetrics: Sendable {
     package let preemptions = Counter(
         "autoglm_preemptions", "Sequences put back into the queue for want of KV blocks.")
 
+    private let logLines = LogLineMetrics()
     private let process: ProcessMetrics
     private let traffic = TrafficBox()
 

@@ -13,16 +13,6 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundIn = HTTPServerResponsePart
     typealias OutboundOut = HTTPServerResponsePart
 
-    struct Timeouts: Sendable {
-        var header: TimeAmount
-        var bodyIdle: TimeAmount
-        var idle: TimeAmount
-        var writeStall: TimeAmount
-        var keepAlive: TimeAmount
-        /// Time a refused client has to read why.
-        var linger: TimeAmount = .milliseconds(500)
-    }
-
     private enum Phase {
         /// Nothing of a request has come.
         case idle

@@ -34,6 +34,8 @@ struct Gate: RouterMiddleware {
         do {
             if isWork, !entered { throw APIError.draining }
             context.tenant = try check(request, route: route)
+            // The key's number; the key itself is in no line at any level.
+            if !context.tenant.isEmpty { ticket.note("key", "\(context.tenant)") }
             response = try await next(request, context)
         } catch {
             let answer = Self.answer(to: error, request: request, route: route)
@@ -72,8 +74,9 @@ struct Gate: RouterMiddleware {
         let name = route?.rawValue ?? "other"
         let id = context.requestID
         let arrival = context.arrival
+        let client = context.connection?.address
         let logger = options.logger
-        return { [state, metrics] code, details in
+        return { [state, metrics, slot] code, details in
             if entered { state.leave() }
             let elapsed = ContinuousClock.now - arrival
             metrics.requests.add(1, method, name, String(code))
@@ -82,8 +85,10 @@ struct Gate: RouterMiddleware {
             line["request"] = "\(id)"
             line["method"] = "\(method)"
             line["route"] = "\(name)"
-            line["code"] = "\(code)"
-            line["ms"] = "\(Int(elapsed / .milliseconds(1)))"
+            line["code"] = .stringConvertible(code)
+            line["ms"] = .stringConvertible(Int(elapsed / .milliseconds(1)))
+            if let client { line["client"] = "\(client)" }
+            if entered, let model = slot.loaded { line["model"] = "\(model.name)" }
             let isQuiet = route.map { !$0.isWork } ?? false
             logger.log(level: isQuiet ? .debug : .info, "request", metadata: line)
         }

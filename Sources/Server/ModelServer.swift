@@ -3,7 +3,6 @@ import HTTPTypes
 package import Hummingbird
 import HummingbirdCore
 import Logging
-import NIOCore
 import ServiceLifecycle
 
 /// One model behind HTTP: the parts, wired up. ``serve(options:metrics:load:)`` runs it.
@@ -86,11 +85,11 @@ package struct ModelServer: Sendable {
     package func application(
         onListening: (@Sendable (Int) -> Void)? = nil
     ) -> some ApplicationProtocol {
-        let timeouts = ConnectionHandler.Timeouts(
-            header: .init(options.headerTimeout), bodyIdle: .init(options.bodyIdleTimeout),
-            idle: .init(options.idleTimeout), writeStall: .init(options.writeStallTimeout),
-            keepAlive: .init(options.keepAliveInterval))
+        let timeouts = ConnectionHandler.Timeouts(options)
         let onListening = onListening ?? options.onListening
+        // Below info, the framework's lines quote errors, and errors quote what a client sent.
+        var frameworkLogger = options.logger
+        frameworkLogger.logLevel = max(frameworkLogger.logLevel, .info)
         return Application(
             router: router(),
             server: HTTPServerBuilder { responder in
@@ -104,7 +103,7 @@ package struct ModelServer: Sendable {
                 onListening?(channel.localAddress?.port ?? 0)
                 await slot.settled(within: options.settleTime)
             },
-            logger: options.logger)
+            logger: frameworkLogger)
     }
 
     /// Refuses new work and waits for what is under way.

@@ -178,6 +178,7 @@ private struct ExpositionParser {
                 "autoglm_prompt_tokens", "autoglm_cached_prompt_tokens",
                 "autoglm_generated_tokens", "autoglm_requests_finished",
                 "autoglm_admission_rejections", "autoglm_preemptions",
+                "autoglm_log_lines_dropped",
             ])
         #expect(
             text.hasPrefix(
