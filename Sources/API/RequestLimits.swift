@@ -76,7 +76,7 @@ package enum RequestLimits {
     package static let seed = IntegerLimit("seed", Int64.min...Int64.max)
     package static let priority = IntegerLimit("priority", 0...9)
     package static let token = IntegerLimit("token", 0...Int64(Int32.max))
-    package static let deadline = IntegerLimit("x-deadline-ms", 1...600_000)
+    package static let deadline = IntegerLimit("x-deadline-ms", 1...86_400_000)
     package static let queueTimeout = IntegerLimit("x-queue-timeout-ms", 1...600_000)
 
     package static let temperature = FloatLimit("temperature", 0...2)

@@ -13,6 +13,7 @@ struct Serve: AsyncParsableCommand {
 
     @OptionGroup(title: "Model") var model: ModelFlags
     @OptionGroup(title: "Capacity") var capacity: CapacityFlags
+    @OptionGroup(title: "Connections") var connections: ConnectionFlags
 
     @Option(help: "Address to listen on.")
     var host: String = "127.0.0.1"
@@ -70,6 +71,7 @@ struct Serve: AsyncParsableCommand {
         options.allowedHosts = allowedHost
         options.modelAliases = Array(servedModelName.dropFirst())
         options.drainTimeout = .seconds(drainTimeout)
+        connections.apply(to: &options)
         options.version = buildVersion
         options.logger = logger
         if Terminal.isErrorInteractive { options.loadingLogInterval = nil }

@@ -187,7 +187,7 @@ struct RequestBuilder: Sendable {
         request.tenant = context.tenant
         request.traceparent = http.headers[.traceparent]
         let deadline = try Self.milliseconds(http, .deadline, RequestLimits.deadline)
-        request.deadline = min(deadline ?? options.requestTimeout, options.requestTimeout)
+        request.deadline = [deadline, options.requestTimeout].compactMap(\.self).min()
         request.queueTimeout =
             try Self.milliseconds(http, .queueTimeout, RequestLimits.queueTimeout)
             ?? options.queueTimeout

@@ -25,8 +25,8 @@ package struct ServerOptions: Sendable {
     package var bodyIdleTimeout: Duration = .seconds(30)
     package var idleTimeout: Duration = .seconds(75)
     package var writeStallTimeout: Duration = .seconds(30)
-    /// Longest time a request may take in all.
-    package var requestTimeout: Duration = .seconds(600)
+    /// Longest time a request may take in all; nil leaves that to the client and its patience.
+    package var requestTimeout: Duration?
     /// nil takes the engine's own limit.
     package var queueTimeout: Duration?
     /// Streams that are silent this long get a comment line, or proxies close them.
