@@ -65,7 +65,7 @@ package enum RequestLimits {
     package static let legacyLogprobs = IntegerLimit("logprobs", 0...20)
     package static let priority = IntegerLimit("priority", 0...9)
     package static let token = IntegerLimit("token", 0...Int64(Int32.max))
-    package static let deadline = IntegerLimit("x-deadline-ms", 1...600_000)
+    package static let deadline = IntegerLimit("x-deadline-ms", 1...86_400_000)
     package static let queueTimeout = IntegerLimit("x-queue-timeout-ms", 1...600_000)
 
     package static let logitBias = FloatLimit("logit_bias", -100...100)

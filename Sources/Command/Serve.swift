@@ -13,6 +13,7 @@ struct Serve: AsyncParsableCommand {
 
     @OptionGroup(title: "Model") var model: ModelFlags
     @OptionGroup(title: "Capacity") var capacity: CapacityFlags
+    @OptionGroup(title: "Connections") var connections: ConnectionFlags
 
     @Option(help: "Address to listen on.")
     var host: String = "127.0.0.1"
@@ -70,30 +71,40 @@ struct Serve: AsyncParsableCommand {
         options.allowedHosts = allowedHost
         options.modelAliases = Array(servedModelName.dropFirst())
         options.drainTimeout = .seconds(drainTimeout)
+        connections.apply(to: &options)
         options.version = buildVersion
         options.logger = logger
-        // Before minutes of loading, not after.
+        if Terminal.isErrorInteractive { options.loadingLogInterval = nil }
+        // Whatever is wrong with the flags shows before the port is bound.
         try options.validate()
+        var engine = EngineOptions()
+        try capacity.apply(to: &engine)
 
         let metrics = ServerMetrics(version: buildVersion)
+        try await serve(options: options, metrics: metrics) { progress in
+            try load(metrics: metrics, logger: logger, progress: progress)
+        }
+    }
+
+    /// Blocks while it loads.
+    private func load(
+        metrics: ServerMetrics, logger: Logger,
+        progress: @escaping @Sendable (Int, Int) -> Void
+    ) throws -> LoadedModel {
         let loaded = try loadModel(model, capacity) { engine in
             engine.queueRequests = queueLimit
             engine.queueTimeout = .seconds(queueTimeout)
             if let name = servedModelName.first { engine.name = name }
             engine.onStep = { metrics.record($0) }
+            let showBar = engine.onProgress
+            engine.onProgress = { what, done, total in
+                showBar?(what, done, total)
+                progress(done, total)
+            }
         }
-        if let traffic = try memoryTraffic(loaded.info) { metrics.setMemoryTraffic(traffic) }
         for warning in loaded.info.warnings { logger.warning("\(warning)") }
-        let address = host.contains(":") ? "[\(host)]" : host
-        options.onListening = { port in
-            logger.info(
-                "serving",
-                metadata: [
-                    "model": "\(loaded.name)", "url": "http://\(address):\(port)/v1",
-                    "context": "\(loaded.contextMax)",
-                ])
-        }
-        try await serve(model: loaded, options: options, metrics: metrics)
+        if let traffic = try memoryTraffic(loaded.info) { metrics.setMemoryTraffic(traffic) }
+        return loaded
     }
 
     /// What decode steps are compared with. nil for a small model, whose weights come from the

@@ -93,21 +93,22 @@ struct Exposition {
     }
 
     /// A metric whose labels are the message.
-    mutating func info(_ name: String, _ help: String, _ labels: [(String, String)]) {
+    mutating func info(_ info: Info) {
         if format == .openMetrics {
-            header(name, "info", help)
+            header(info.name, "info", info.help)
         } else {
-            header(name + "_info", "gauge", help)
+            header(info.name + "_info", "gauge", info.help)
         }
-        sample(name + "_info", labels.map(\.0), labels.map(\.1), "1")
+        sample(info.name + "_info", info.labels.map(\.0), info.labels.map(\.1), "1")
     }
 
-    mutating func plainGauge(_ name: String, _ help: String, _ value: Double) {
+    /// A number that is read where it is asked for.
+    mutating func gauge(_ name: String, _ help: String, _ value: Double) {
         header(name, "gauge", help)
         sample(name, [], [], Self.number(value))
     }
 
-    mutating func plainCounter(_ name: String, _ help: String, _ value: Double) {
+    mutating func counter(_ name: String, _ help: String, _ value: Double) {
         header(format == .openMetrics ? name : name + "_total", "counter", help)
         sample(name + "_total", [], [], Self.number(value))
     }
@@ -137,52 +138,5 @@ struct Exposition {
             return String(Int64(value))
         }
         return value.description
-    }
-}
-
-extension ServerMetrics {
-    /// All metrics as text.
-    package func exposition(_ format: ExpositionFormat) -> String {
-        var out = Exposition(format)
-        out.info("build", "What is running.", build)
-        out.counter(requests)
-        out.histogram(requestDuration)
-        out.gauge(connections)
-        for histogram in [
-            timeToFirstToken, interTokenLatency, timePerOutputToken, requestLatency, queueTime,
-            prefillTime, decodeTime, stepTime, batchTokens,
-        ] {
-            out.histogram(histogram)
-        }
-        for gauge in [ready, running, waiting, blocks, blockUsage, memoryBandwidth] {
-            out.gauge(gauge)
-        }
-        for counter in [
-            promptTokens, cachedPromptTokens, generatedTokens, finished, rejections, preemptions,
-        ] {
-            out.counter(counter)
-        }
-        process(&out)
-        out.end()
-        return out.text
-    }
-
-    private func process(_ out: inout Exposition) {
-        out.plainGauge(
-            "process_start_time_seconds", "Start of the process since 1970.", startTime)
-        guard let usage = ProcessUsage.now() else { return }
-        out.plainCounter(
-            "process_cpu_seconds", "User and system time.", usage.cpuSeconds)
-        out.plainGauge(
-            "process_resident_memory_bytes", "Memory in RAM.", Double(usage.residentBytes))
-        out.plainGauge(
-            "process_virtual_memory_bytes", "Address space.", Double(usage.virtualBytes))
-        out.plainGauge("process_threads", "Threads.", Double(usage.threads))
-        if let open = usage.openFiles {
-            out.plainGauge("process_open_fds", "Open file descriptors.", Double(open))
-        }
-        if let most = usage.openFilesMax {
-            out.plainGauge("process_max_fds", "File descriptors allowed.", Double(most))
-        }
     }
 }

@@ -1,12 +1,11 @@
 import AutoGLMJSON
 import FoundationEssentials
-import Glibc
 package import Logging
-package import Synchronization
 
 /// Writes one line per log entry to standard error: human text, or one JSON object.
 ///
-/// Entries hold ids, sizes, codes and timings; callers never put prompt or output text in.
+/// In JSON a number or a truth value that came as `.stringConvertible` stays one; text never turns
+/// into a number, whatever it looks like. Entries hold ids, sizes, codes and timings; callers never put prompt or output text in.
 package struct LineLogHandler: LogHandler {
     package enum Format: String, Sendable, CaseIterable { case human, json }
 
@@ -21,7 +20,7 @@ package struct LineLogHandler: LogHandler {
     /// - Parameter write: receives whole lines; standard error by default.
     package init(
         label: String, format: Format, level: Logger.Level = .info, usesColor: Bool = false,
-        write: @escaping @Sendable (String) -> Void = LineLogHandler.standardError
+        write: @escaping @Sendable (String) -> Void = LineLogHandler.toStandardError
     ) {
         self.label = label
         self.format = format
@@ -54,9 +53,26 @@ package struct LineLogHandler: LogHandler {
         var line = "{\"time\":\"\(Self.timestamp())\",\"level\":\"\(level)\","
         line += "\"logger\":\(Self.quoted(label)),\"message\":\(Self.quoted(message))"
         for (key, value) in pairs {
-            line += ",\(Self.quoted(key)):\(Self.quoted("\(value)"))"
+            line += ",\(Self.quoted(key)):\(Self.json(value))"
         }
         return line + "}\n"
+    }
+
+    private static func json(_ value: Logger.MetadataValue) -> String {
+        switch value {
+        case .string(let text): quoted(text)
+        case .stringConvertible(let value):
+            switch value {
+            case let flag as Bool: flag ? "true" : "false"
+            case let number as any BinaryInteger: "\(number)"
+            // JSON has no NaN and no infinity.
+            case let number as Double: number.isFinite ? "\(number)" : "null"
+            case let number as Float: number.isFinite ? "\(number)" : "null"
+            default: quoted("\(value)")
+            }
+        case .array, .dictionary: quoted("\(value)")
+        @unknown default: quoted("\(value)")
+        }
     }
 
     private func human(
@@ -105,16 +121,7 @@ package struct LineLogHandler: LogHandler {
         return json.text
     }
 
-    /// Lines that could not be written, for instance because the disk is full.
-    package static let dropped = Atomic<Int>(0)
-
-    /// One `write` per line, so that lines of several threads do not mix. A full disk loses lines,
-    /// never requests.
-    @Sendable package static func standardError(_ line: String) {
-        let bytes = Array(line.utf8)
-        let written = unsafe bytes.withUnsafeBytes { buffer in
-            unsafe Glibc.write(STDERR_FILENO, buffer.baseAddress, buffer.count)
-        }
-        if written != bytes.count { dropped.wrappingAdd(1, ordering: .relaxed) }
+    @Sendable package static func toStandardError(_ line: String) {
+        LineSink.standardError.write(line)
     }
 }

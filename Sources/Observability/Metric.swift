@@ -67,6 +67,20 @@ package final class Gauge: Sendable {
     }
 }
 
+/// Facts about the program, as labels of a metric that is always 1.
+package final class Info: Sendable {
+    let name: String
+    let help: String
+    let labels: [(String, String)]
+
+    /// - Parameter name: without `_info`.
+    init(_ name: String, _ help: String, labels: [(String, String)]) {
+        self.name = name
+        self.help = help
+        self.labels = labels
+    }
+}
+
 /// How often values fell into fixed ranges.
 package final class Histogram: Sendable {
     struct Counts: Sendable {

@@ -43,3 +43,28 @@ package struct ProcessUsage: Sendable {
         return nil
     }
 }
+
+/// The metrics of the process, read when they are asked for.
+final class ProcessMetrics: Collector {
+    /// Seconds since 1970.
+    private let startTime: Double
+
+    init(startTime: Double) {
+        self.startTime = startTime
+    }
+
+    func collect(into out: inout Exposition) {
+        out.gauge("process_start_time_seconds", "Start of the process since 1970.", startTime)
+        guard let usage = ProcessUsage.now() else { return }
+        out.counter("process_cpu_seconds", "User and system time.", usage.cpuSeconds)
+        out.gauge("process_resident_memory_bytes", "Memory in RAM.", Double(usage.residentBytes))
+        out.gauge("process_virtual_memory_bytes", "Address space.", Double(usage.virtualBytes))
+        out.gauge("process_threads", "Threads.", Double(usage.threads))
+        if let open = usage.openFiles {
+            out.gauge("process_open_fds", "Open file descriptors.", Double(open))
+        }
+        if let most = usage.openFilesMax {
+            out.gauge("process_max_fds", "File descriptors allowed.", Double(most))
+        }
+    }
+}

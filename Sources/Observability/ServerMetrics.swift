@@ -2,7 +2,12 @@ import FoundationEssentials
 import Synchronization
 
 /// Every metric of a model server, under its fixed name.
+///
+/// A metric is declared here and set where its value arises; the exposition follows the
+/// declarations, in their order.
 package final class ServerMetrics: Sendable {
+    private let build: Info
+
     // HTTP
     package let requests = Counter(
         "http_requests", "HTTP requests answered.", labels: ["method", "handler", "code"])
@@ -31,8 +36,13 @@ package final class ServerMetrics: Sendable {
         bounds: Buckets.durations)
     package let decodeTime = Histogram(
         "autoglm_decode_time_seconds", "First token to last token.", bounds: Buckets.durations)
+    package let stepTime = Histogram(
+        "autoglm_step_seconds", "Time of one engine step.", bounds: Buckets.interToken)
+    package let batchTokens = Histogram(
+        "autoglm_batch_tokens", "Tokens computed in one step.", bounds: Buckets.tokens)
 
-    // Engine
+    // Where the server stands
+    package let ready = Gauge("autoglm_ready", "1 while new requests are accepted.")
     package let running = Gauge("autoglm_requests_running", "Sequences being computed.")
     package let waiting = Gauge(
         "autoglm_requests_waiting", "Sequences in the queue.", labels: ["priority"])
@@ -40,17 +50,10 @@ package final class ServerMetrics: Sendable {
         "autoglm_kv_blocks", "KV blocks by what holds them.", labels: ["state"])
     package let blockUsage = Gauge(
         "autoglm_kv_usage_ratio", "Share of KV blocks held by running sequences.")
-    package let preemptions = Counter(
-        "autoglm_preemptions", "Sequences put back into the queue for want of KV blocks.")
-    package let stepTime = Histogram(
-        "autoglm_step_seconds", "Time of one engine step.", bounds: Buckets.interToken)
-    package let batchTokens = Histogram(
-        "autoglm_batch_tokens", "Tokens computed in one step.", bounds: Buckets.tokens)
     package let memoryBandwidth = Gauge(
         "autoglm_memory_bandwidth_ratio",
         "Bytes read per second of decode steps over the memory bandwidth measured at the start; "
             + "absent for models below 512 MiB.")
-    private let traffic = Mutex<MemoryTraffic?>(nil)
 
     // Tokens and outcomes
     package let promptTokens = Counter(
@@ -63,20 +66,28 @@ package final class ServerMetrics: Sendable {
     package let rejections = Counter(
         "autoglm_admission_rejections", "Requests refused before any work, by reason.",
         labels: ["reason"])
-    package let ready = Gauge("autoglm_ready", "1 while new requests are accepted.")
+    package let preemptions = Counter(
+        "autoglm_preemptions", "Sequences put back into the queue for want of KV blocks.")
 
-    let build: [(String, String)]
-    let startTime: Double
+    private let logLines = LogLineMetrics()
+    private let process: ProcessMetrics
+    private let traffic = TrafficBox()
 
     /// - Parameter version: of this program, for `build_info`.
     /// - Parameter startTime: seconds since 1970 at which the process started; now by default.
     package init(version: String, startTime: Double? = nil) {
-        build = [("version", version), ("program", "autoglm")]
-        self.startTime = startTime ?? Date.now.timeIntervalSince1970
+        build = Info(
+            "build", "What is running.", labels: [("version", version), ("program", "autoglm")])
+        process = ProcessMetrics(startTime: startTime ?? Date.now.timeIntervalSince1970)
         for priority in 0...9 { waiting.set(0, String(priority)) }
         for state in ["used", "cached", "free"] { blocks.set(0, state) }
         running.set(0)
         blockUsage.set(0)
+    }
+
+    /// All metrics as text.
+    package func exposition(_ format: ExpositionFormat) -> String {
+        MetricRegistry(of: self).exposition(format)
     }
 
     /// Where the KV blocks are.
@@ -89,13 +100,13 @@ package final class ServerMetrics: Sendable {
 
     /// What steps read is known once the model is loaded; until then no ratio is reported.
     package func setMemoryTraffic(_ traffic: MemoryTraffic) {
-        self.traffic.withLock { $0 = traffic }
+        self.traffic.value.withLock { $0 = traffic }
     }
 
     /// A step that read the weights once and the keys and values of `contextTokens` positions. The
     /// gauge follows the mean of some twenty steps.
     package func noteDecodeStep(contextTokens: Int, seconds: Double) {
-        guard let traffic = traffic.withLock({ $0 }), seconds > 0 else { return }
+        guard let traffic = traffic.value.withLock({ $0 }), seconds > 0 else { return }
         let ratio = traffic.ratio(contextTokens: contextTokens, seconds: seconds)
         let mean = memoryBandwidth.value() ?? ratio
         memoryBandwidth.set(mean + 0.05 * (ratio - mean))
@@ -107,6 +118,11 @@ package final class ServerMetrics: Sendable {
             waiting.set(Double(count), String(priority))
         }
     }
+}
+
+/// Holds a lock that reflection over the metrics must not have to copy.
+private final class TrafficBox: Sendable {
+    let value = Mutex<MemoryTraffic?>(nil)
 }
 
 /// What a decode step reads, and how fast this machine reads at best.

@@ -1,28 +1,17 @@
 import AutoGLMAPI
-import HTTPTypes
 import NIOCore
 import NIOHTTP1
-import NIOHTTPTypes
 
-/// Holds a connection to its time limits and keeps silent streams alive, all on the event loop.
+/// Holds a connection to its time limits, keeps silent streams alive and ends connections where
+/// their requests say, all on the event loop.
 ///
-/// It sits between the HTTP codec and the request handlers. One timer per connection fires at the
+/// It sits next to the HTTP/1 codec, below the request handlers: those know no HTTP versions. One timer per connection fires at the
 /// next moment anything could be due; the hot path (a body part written) only notes the time.
 final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
-
-    struct Timeouts: Sendable {
-        var header: TimeAmount
-        var bodyIdle: TimeAmount
-        var idle: TimeAmount
-        var writeStall: TimeAmount
-        var keepAlive: TimeAmount
-        /// Time a refused client has to read why.
-        var linger: TimeAmount = .milliseconds(500)
-    }
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
 
     private enum Phase {
         /// Nothing of a request has come.
@@ -45,9 +34,9 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var stallDeadline: NIODeadline?
     private var isStreaming = false
     private var hasAnswerBegun = false
-    private var closesAfterAnswer = false
-    /// Requests read and not yet answered; more than one when the client pipelines.
-    private var requestsOpen = 0
+    private var exchanges = Exchanges()
+    /// What the client still sends is of no interest.
+    private var isInputOver = false
     private var lastWrite = NIODeadline.now()
     private var timer: Scheduled<Void>?
     private var timerDeadline = NIODeadline.distantFuture
@@ -99,23 +88,29 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // Once refused, what the client still sends is of no interest.
-        if phase == .closing { return }
+        if phase == .closing || isInputOver { return }
         switch unwrapInboundIn(data) {
         case .head(let head):
-            requestsOpen += 1
-            hasAnswerBegun = false
+            do {
+                try exchanges.begin(head)
+            } catch {
+                refuseInput(error, context)
+                return
+            }
             phase = .body
             enterDeadline(.now() + timeouts.bodyIdle, context)
-            if head.headerFields[.expect]?.lowercased() == "100-continue" {
-                let part = HTTPResponsePart.head(HTTPResponse(status: .continue))
-                context.writeAndFlush(wrapOutboundOut(part), promise: nil)
+            if head.version >= .http1_1,
+                head.headers.first(name: "expect")?.lowercased() == "100-continue"
+            {
+                let head = HTTPResponseHead(version: .http1_1, status: .continue)
+                context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
             }
         case .body:
             phaseDeadline = .now() + timeouts.bodyIdle
         case .end:
             phase = .answer
             phaseDeadline = nil
+            isInputOver = exchanges.lastCloses
         }
         context.fireChannelRead(data)
     }
@@ -132,14 +127,27 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         }
         switch phase {
         case .idle, .head:
-            if parserError == .headerOverflow {
-                answer(.headersTooLarge, context)
-            } else {
-                answer(.malformedRequest, context)
-            }
+            answer(parserError == .headerOverflow ? .headersTooLarge : .malformedRequest, context)
         // The handler reading the body learns of it and answers.
-        case .body: context.fireErrorCaught(error)
-        case .answer, .closing: context.close(promise: nil)
+        case .body where exchanges.count == 1: context.fireErrorCaught(error)
+        case .body:
+            exchanges.dropLast()
+            refuseInput(.malformedRequest, context)
+        // The requests before the nonsense still get their answers.
+        case .answer: refuseInput(.malformedRequest, context)
+        case .closing: break
+        }
+    }
+
+    /// Reads no more: the requests before it are answered, and when there are none, this is.
+    private func refuseInput(_ error: APIError, _ context: ChannelHandlerContext) {
+        if exchanges.isEmpty {
+            answer(error, context)
+        } else {
+            isInputOver = true
+            exchanges.closeAfterLast()
+            phase = .answer
+            phaseDeadline = nil
         }
     }
 
@@ -155,22 +163,29 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         }
         lastWrite = .now()
         switch unwrapOutboundIn(data) {
-        case .head(let head):
-            if head.status.kind == .informational { break }
+        case .head(var head):
+            // An informational head is not the answer.
+            if head.status.code < 200 { break }
+            exchanges.frame(&head)
             hasAnswerBegun = true
-            isStreaming = head.headerFields[.contentType] == "text/event-stream"
-            if head.headerFields[.connection] == "close" { closesAfterAnswer = true }
+            isStreaming = head.headers.first(name: "content-type") == "text/event-stream"
             if isStreaming { schedule(lastWrite + timeouts.keepAlive, context) }
-        case .body: break
+            context.write(wrapOutboundOut(.head(head)), promise: promise)
+            return
+        case .body:
+            if exchanges.omitsBody {
+                promise?.succeed()
+                return
+            }
         case .end:
             isStreaming = false
-            if closesAfterAnswer {
+            hasAnswerBegun = false
+            if exchanges.end() {
                 context.writeAndFlush(data, promise: promise)
                 linger(context)
                 return
             }
-            requestsOpen -= 1
-            if requestsOpen == 0 {
+            if exchanges.isEmpty {
                 phase = .idle
                 enterDeadline(.now() + timeouts.idle, context)
             }
@@ -194,13 +209,17 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// Sends an error of our own and closes.
     private func answer(_ error: APIError, _ context: ChannelHandlerContext) {
         let body = context.channel.allocator.buffer(bytes: error.body)
-        var head = HTTPResponse(status: .init(code: error.status))
-        head.headerFields[.contentType] = "application/json"
-        head.headerFields[.contentLength] = String(body.readableBytes)
-        head.headerFields[.connection] = "close"
-        if let seconds = error.retryAfter { head.headerFields[.retryAfter] = String(seconds) }
+        var head = HTTPResponseHead(
+            version: .http1_1, status: .init(statusCode: error.status),
+            headers: [
+                "Content-Type": "application/json", "Content-Length": String(body.readableBytes),
+                "Connection": "close",
+            ])
+        if let seconds = error.retryAfter {
+            head.headers.add(name: "Retry-After", value: String(seconds))
+        }
         context.write(wrapOutboundOut(.head(head)), promise: nil)
-        context.write(wrapOutboundOut(.body(body)), promise: nil)
+        context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
         linger(context)
     }
@@ -245,7 +264,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         if isStreaming, lastWrite + timeouts.keepAlive <= now {
             // Comments between whole events are invisible to clients.
             let comment = context.channel.allocator.buffer(string: EventStream.keepAlive)
-            context.writeAndFlush(wrapOutboundOut(.body(comment)), promise: nil)
+            context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(comment))), promise: nil)
             lastWrite = now
         }
         if let stallDeadline { schedule(stallDeadline, context) }
@@ -259,7 +278,11 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case .idle, .closing: context.close(promise: nil)
         case .head: answer(.headerTimeout, context)
         case .body:
-            if hasAnswerBegun {
+            if exchanges.count > 1 {
+                // An earlier answer is still under way; it must not have ours in its midst.
+                exchanges.dropLast()
+                refuseInput(.bodyTimeout, context)
+            } else if hasAnswerBegun {
                 context.close(promise: nil)
             } else {
                 connection.clientLeft()
@@ -272,32 +295,3 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
 @available(*, unavailable)
 extension ConnectionHandler: Sendable {}
-
-/// Tells the connection handler of the first bytes of a request, which the HTTP decoder keeps to
-/// itself until the header is whole.
-final class ByteWatch: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = ByteBuffer
-    typealias InboundOut = ByteBuffer
-
-    private let handler: ConnectionHandler
-    private var handlerContext: ChannelHandlerContext?
-
-    init(_ handler: ConnectionHandler) {
-        self.handler = handler
-    }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if handlerContext == nil {
-            handlerContext = try? context.pipeline.syncOperations.context(handler: handler)
-        }
-        if let handlerContext { handler.bytesArrived(handlerContext) }
-        context.fireChannelRead(data)
-    }
-
-    func handlerRemoved(context: ChannelHandlerContext) {
-        handlerContext = nil
-    }
-}
-
-@available(*, unavailable)
-extension ByteWatch: Sendable {}

@@ -10,6 +10,7 @@ import NIOHTTP1
 /// What every request passes before its route and every answer after it: ids, host and key checks,
 /// the drain switch, errors as JSON, metrics and the log line.
 struct Gate: RouterMiddleware {
+    let slot: ModelSlot
     let options: ServerOptions
     let state: ServerState
     let metrics: ServerMetrics
@@ -33,6 +34,8 @@ struct Gate: RouterMiddleware {
         do {
             if isWork, !entered { throw APIError.draining }
             context.tenant = try check(request, route: route)
+            // The key's number; the key itself is in no line at any level.
+            if !context.tenant.isEmpty { ticket.note("key", "\(context.tenant)") }
             response = try await next(request, context)
         } catch {
             let answer = Self.answer(to: error, request: request, route: route)
@@ -42,11 +45,16 @@ struct Gate: RouterMiddleware {
                     "request failed",
                     metadata: ["request": "\(context.requestID)", "error": "\(type(of: error))"])
             }
-            if answer.status == 429 || answer.status == 503 {
+            if isWork, answer.status == 429 || answer.status == 503 {
                 metrics.rejections.add(1, answer.code ?? "other")
             }
             response = Self.response(answer)
-            if answer.status == 405, let route { response.headers[.allow] = route.method.rawValue }
+            if let loading = error as? ModelLoading {
+                response.body = .init(byteBuffer: ByteBuffer(bytes: loading.body))
+            }
+            if answer.status == 405, let route {
+                response.headers[.allow] = route.methods.map(\.rawValue).joined(separator: ", ")
+            }
             if answer.endsConnection || Self.mayLeaveBody(request) {
                 response.headers[.connection] = "close"
             }
@@ -66,8 +74,9 @@ struct Gate: RouterMiddleware {
         let name = route?.rawValue ?? "other"
         let id = context.requestID
         let arrival = context.arrival
+        let client = context.connection?.address
         let logger = options.logger
-        return { [state, metrics] code, details in
+        return { [state, metrics, slot] code, details in
             if entered { state.leave() }
             let elapsed = ContinuousClock.now - arrival
             metrics.requests.add(1, method, name, String(code))
@@ -76,8 +85,10 @@ struct Gate: RouterMiddleware {
             line["request"] = "\(id)"
             line["method"] = "\(method)"
             line["route"] = "\(name)"
-            line["code"] = "\(code)"
-            line["ms"] = "\(Int(elapsed / .milliseconds(1)))"
+            line["code"] = .stringConvertible(code)
+            line["ms"] = .stringConvertible(Int(elapsed / .milliseconds(1)))
+            if let client { line["client"] = "\(client)" }
+            if entered, let model = slot.loaded { line["model"] = "\(model.name)" }
             let isQuiet = route.map { !$0.isWork } ?? false
             logger.log(level: isQuiet ? .debug : .info, "request", metadata: line)
         }
@@ -108,17 +119,12 @@ struct Gate: RouterMiddleware {
     private static func answer(to error: any Error, request: Request, route: Route?) -> APIError {
         switch error {
         case let error as APIError: error
+        case let error as ModelLoading: error.answer
         case let error as HTTPError where error.status == .notFound:
-            if let route, route.method != request.method {
-                APIError(
-                    status: 405, kind: .invalidRequest,
-                    message: "\(route.rawValue) only answers \(route.method.rawValue).",
-                    code: "method_not_allowed")
+            if let route, !route.methods.contains(request.method) {
+                .wrongMethod(label(request.method), of: route)
             } else {
-                APIError(
-                    status: 404, kind: .notFound,
-                    message: "There is nothing at this address. The API is at /v1.",
-                    code: "not_found")
+                .unknownPath(request.uri.path)
             }
         case is HTTPParserError: .malformedRequest
         default: .internalError

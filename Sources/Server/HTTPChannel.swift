@@ -7,7 +7,7 @@ import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
 
-/// HTTP/1.1 connections with our limits: Hummingbird's channel, plus census and time limits.
+/// HTTP/1 connections with our limits: Hummingbird's channel, plus census and time limits.
 struct HTTPChannel: ServerChildChannel, HTTPChannelHandler {
     struct Value: ServerChildChannelValue {
         let parts: NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
@@ -33,14 +33,17 @@ struct HTTPChannel: ServerChildChannel, HTTPChannelHandler {
             limits.maxHeaderFieldSize = RequestLimits.headerBytes
             limits.maxHeaderListSize = RequestLimits.headerBytes
             limits.maxHeaderFieldCount = RequestLimits.headerCount
+            // Framing depends on the request's version, which the encoder does not know.
+            var encoder = HTTPResponseEncoder.Configuration()
+            encoder.automaticallySetFramingHeaders = false
             let pipeline = channel.pipeline.syncOperations
             try pipeline.addHandler(ByteWatch(handler))
             try pipeline.configureHTTPServerPipeline(
                 withPipeliningAssistance: false, withErrorHandling: false,
-                withOutboundHeaderValidation: false, withEncoderConfiguration: .init(),
+                withOutboundHeaderValidation: false, withEncoderConfiguration: encoder,
                 withDecoderLimitConfiguration: limits)
-            try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
             try pipeline.addHandler(handler)
+            try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
             try pipeline.addHandler(HTTPConnectionStateHandler(idleTimeout: nil, logger: logger))
             return Value(
                 parts: try NIOAsyncChannel(

@@ -1,16 +1,13 @@
-import AutoGLMAPI
-import AutoGLMEngine
 package import AutoGLMObservability
 import HTTPTypes
 package import Hummingbird
 import HummingbirdCore
 import Logging
-import NIOCore
 import ServiceLifecycle
 
-/// One model behind HTTP: the parts, wired up. ``serve(model:options:metrics:)`` runs it.
+/// One model behind HTTP: the parts, wired up. ``serve(options:metrics:load:)`` runs it.
 package struct ModelServer: Sendable {
-    let model: any ServedModel
+    let slot: ModelSlot
     let options: ServerOptions
     let state = ServerState()
     let census: ConnectionCensus
@@ -18,57 +15,81 @@ package struct ModelServer: Sendable {
 
     /// - Throws: ``ServerOptionsError``
     package init(
-        model: any ServedModel, options: ServerOptions, metrics: ServerMetrics
+        slot: ModelSlot, options: ServerOptions, metrics: ServerMetrics
     ) throws(ServerOptionsError) {
         try options.validate()
-        self.model = model
+        self.slot = slot
         self.options = options
         self.metrics = metrics
         census = ConnectionCensus(perAddressMax: options.connectionsPerAddressMax)
+    }
+
+    /// A server of a model that is already there.
+    package init(
+        model: any ServedModel, options: ServerOptions, metrics: ServerMetrics
+    ) throws(ServerOptionsError) {
+        try self.init(slot: ModelSlot(model), options: options, metrics: metrics)
     }
 
     func router() -> Router<ServerContext> {
         let router = Router(context: ServerContext.self)
         router.add(
             middleware: Gate(
-                options: options, state: state, metrics: metrics, keys: KeyRing(options.keys),
-                hosts: HostList(options)))
-        let chat = ChatRoute(model: model, options: options, metrics: metrics)
-        let completion = CompletionRoute(model: model, options: options, metrics: metrics)
-        let tokens = TokenRoutes(model: model, options: options)
-        let status = StatusRoutes(
-            model: model, options: options, state: state, metrics: metrics, census: census)
+                slot: slot, options: options, state: state, metrics: metrics,
+                keys: KeyRing(options.keys), hosts: HostList(options)))
+        // The connection leaves out the body of what answers HEAD.
         for route in Route.allCases {
-            router.on(RouterPath(route.pattern), method: route.method) { request, context in
-                switch route {
-                case .chatCompletions: try await chat.handle(request, context)
-                case .completions: try await completion.handle(request, context)
-                case .tokenize: try await tokens.tokenize(request, context)
-                case .detokenize: try await tokens.detokenize(request, context)
-                case .models: status.models()
-                case .model: try status.model(request)
-                case .live: status.live()
-                case .ready, .health: status.ready()
-                case .ping: status.ping()
-                case .version: status.version()
-                case .metrics: status.metrics(request)
+            for method in route.methods {
+                router.on(RouterPath(route.pattern), method: method) { request, context in
+                    try await answer(route, request, context)
                 }
             }
         }
         return router
     }
 
+    private func answer(
+        _ route: Route, _ request: Request, _ context: ServerContext
+    ) async throws -> Response {
+        let status = StatusRoutes(
+            slot: slot, options: options, state: state, metrics: metrics, census: census)
+        switch route {
+        case .chatCompletions:
+            let chat = ChatRoute(model: try slot.model(), options: options, metrics: metrics)
+            return try await chat.handle(request, context)
+        case .completions:
+            let route = CompletionRoute(model: try slot.model(), options: options, metrics: metrics)
+            return try await route.handle(request, context)
+        case .tokenize:
+            let tokens = TokenRoutes(model: try slot.model(), options: options)
+            return try await tokens.tokenize(request, context)
+        case .detokenize:
+            let tokens = TokenRoutes(model: try slot.model(), options: options)
+            return try await tokens.detokenize(request, context)
+        case .models: return try status.models()
+        case .model: return try status.model(request)
+        case .live: return status.live()
+        case .ready, .health: return try status.ready()
+        case .ping: return status.ping()
+        case .version: return status.version()
+        case .metrics: return status.metrics(request)
+        }
+    }
+
     /// The server as a service; graceful shutdown of the group it runs in ends it.
+    ///
+    /// A model that is small, or broken, is loaded or given up within ``ServerOptions/settleTime``:
+    /// until then clients wait to be answered, which spares them a 503 that is over at once.
     ///
     /// - Parameter onListening: Told the port; takes the place of the options' own.
     package func application(
         onListening: (@Sendable (Int) -> Void)? = nil
     ) -> some ApplicationProtocol {
-        let timeouts = ConnectionHandler.Timeouts(
-            header: .init(options.headerTimeout), bodyIdle: .init(options.bodyIdleTimeout),
-            idle: .init(options.idleTimeout), writeStall: .init(options.writeStallTimeout),
-            keepAlive: .init(options.keepAliveInterval))
+        let timeouts = ConnectionHandler.Timeouts(options)
         let onListening = onListening ?? options.onListening
+        // Below info, the framework's lines quote errors, and errors quote what a client sent.
+        var frameworkLogger = options.logger
+        frameworkLogger.logLevel = max(frameworkLogger.logLevel, .info)
         return Application(
             router: router(),
             server: HTTPServerBuilder { responder in
@@ -80,17 +101,19 @@ package struct ModelServer: Sendable {
                     options.connectionsMax)),
             onServerRunning: { channel in
                 onListening?(channel.localAddress?.port ?? 0)
+                await slot.settled(within: options.settleTime)
             },
-            logger: options.logger)
+            logger: frameworkLogger)
     }
 
     /// Refuses new work and waits for what is under way.
     func drain() async {
         state.beginDrain()
-        model.beginDrain()
-        options.logger.info("draining", metadata: ["open": "\(state.open)"])
+        let model = slot.loaded
+        model?.beginDrain()
+        options.logger.info("draining", metadata: ["open": .stringConvertible(state.open)])
         let start = ContinuousClock.now
-        await model.drain(within: options.drainTimeout)
+        await model?.drain(within: options.drainTimeout)
         // The last events of ended sequences still have to reach their clients.
         let patience = start + options.drainTimeout + .seconds(2)
         while state.open > 0, ContinuousClock.now < patience {

@@ -1,3 +1,4 @@
+import AutoGLMAPI
 import HTTPTypes
 
 /// The routes of the server: which exist, which need a key, which are work.
@@ -25,6 +26,9 @@ enum Route: String, CaseIterable, Sendable {
         }
     }
 
+    /// Every method the route answers: whatever can be got can be asked for its headers alone.
+    var methods: [HTTPRequest.Method] { method == .get ? [.get, .head] : [method] }
+
     /// The path as the router wants it. Model names may contain slashes.
     var pattern: String {
         self == .model ? "/v1/models/**" : rawValue
@@ -46,5 +50,41 @@ enum Route: String, CaseIterable, Sendable {
         if let route = Route(rawValue: path), route != .model { return route }
         let prefix = "/v1/models/"
         return path.hasPrefix(prefix) && path.utf8.count > prefix.utf8.count ? .model : nil
+    }
+}
+
+extension Route {
+    /// The route that a path which is none was probably meant to be.
+    static func nearest(to path: String) -> Route? {
+        // Every row of the table is compared: a path longer than any of them costs nothing.
+        guard path.utf8.count <= 64 else { return nil }
+        var meant = path.lowercased()
+        while meant.count > 1, meant.hasSuffix("/") { meant.removeLast() }
+        let known = allCases.filter { $0 != .model }.map(\.rawValue)
+        return nearestName(to: meant, in: known).flatMap { Route(rawValue: $0) }
+    }
+}
+
+extension APIError {
+    static func unknownPath(_ path: String) -> APIError {
+        let hint: String
+        if let route = Route.nearest(to: path) {
+            hint = "Did you mean \(route.rawValue)?"
+        } else {
+            let routes = Route.allCases.map { "\($0.method.rawValue) \($0.rawValue)" }
+            hint = "This server answers " + routes.joined(separator: ", ") + "."
+        }
+        return APIError(
+            status: 404, kind: .notFound, message: "There is nothing at this address. \(hint)",
+            code: "not_found")
+    }
+
+    /// - Parameter method: the method tried, as a word of ours.
+    static func wrongMethod(_ method: String, of route: Route) -> APIError {
+        let methods = route.methods.map(\.rawValue).joined(separator: " and ")
+        return APIError(
+            status: 405, kind: .invalidRequest,
+            message: "\(route.rawValue) answers \(methods), not \(method).",
+            code: "method_not_allowed")
     }
 }

@@ -1,4 +1,3 @@
-import AutoGLMEngine
 package import AutoGLMObservability
 import Glibc
 import Hummingbird
@@ -8,24 +7,36 @@ import UnixSignals
 
 /// Serves a model until the process is told to stop.
 ///
-/// SIGTERM or SIGINT drains: `/readyz` and new work get 503 at once, streams finish or get an error
-/// event after `drainTimeout`, then this returns. A second signal ends the process.
+/// The port is bound first, then `load` runs on a thread of its own; meanwhile health checks are
+/// answered and work is asked to come back. SIGTERM or SIGINT drains: `/readyz` and new work get
+/// 503 at once, streams finish or get an error event after `drainTimeout`, then this returns. A
+/// second signal ends the process.
 ///
-/// - Throws: ``ServerOptionsError``, or what binding the port failed with.
+/// - Throws: ``ServerOptionsError``, ``ListenError``, or what loading failed with.
 package func serve(
-    model: any ServedModel, options: ServerOptions, metrics: ServerMetrics
+    options: ServerOptions, metrics: ServerMetrics, load: @escaping ModelLoader
 ) async throws {
-    let server = try ModelServer(model: model, options: options, metrics: metrics)
+    let slot = ModelSlot()
+    let server = try ModelServer(slot: slot, options: options, metrics: metrics)
     if options.isInsecure, !ServerOptions.isLoopback(options.host), options.keys.isEmpty {
         options.logger.warning(
             "open to the network without keys", metadata: ["host": "\(options.host)"])
     }
-    defer { model.shutdown() }
+    defer { slot.loaded?.shutdown() }
+    let (listening, ports) = AsyncStream.makeStream(of: Int.self)
+    let application = server.application { port in
+        options.onListening?(port)
+        ports.yield(port)
+    }
     // Services are shut down from last to first: the drain ends before connections are closed.
     let group = ServiceGroup(
         configuration: .init(
             services: [
-                .init(service: ApplicationService(application: server.application())),
+                .init(service: ApplicationService(application: application, options: options)),
+                .init(
+                    service: LoadService(
+                        slot: slot, options: options, listening: listening, load: load),
+                    successTerminationBehavior: .ignore),
                 .init(service: DrainService(server: server)),
             ],
             gracefulShutdownSignals: options.handlesSignals ? [.sigterm, .sigint] : [],
@@ -40,8 +51,15 @@ package func serve(
 /// Wraps an application so that its concrete type need not be named.
 private struct ApplicationService<App: ApplicationProtocol>: Service {
     let application: App
+    let options: ServerOptions
 
-    func run() async throws { try await application.run() }
+    func run() async throws {
+        do {
+            try await application.run()
+        } catch {
+            throw ListenError(error, host: options.host, port: options.port) ?? error
+        }
+    }
 }
 
 /// Waits for the order to stop, then for the work under way.

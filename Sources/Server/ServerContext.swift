@@ -48,6 +48,23 @@ final class RequestTicket: Sendable {
         state.withLock { $0.details[key] = value }
     }
 
+    /// Arrival to first token; of several sequences, the first one's.
+    func noteTimeToFirstToken(_ time: Duration) { note("ttft_ms", milliseconds(time)) }
+
+    /// Arrival to first scheduled.
+    func noteQueueTime(_ time: Duration) { note("queue_ms", milliseconds(time)) }
+
+    func noteTokens(prompt: Int, cached: Int, completion: Int) {
+        note("prompt_tokens", .stringConvertible(prompt))
+        note("cached_tokens", .stringConvertible(cached))
+        note("completion_tokens", .stringConvertible(completion))
+    }
+
+    /// With a tenth's digit: a small model's times are below a millisecond or two.
+    private func milliseconds(_ time: Duration) -> Logger.MetadataValue {
+        .stringConvertible((time / .milliseconds(1) * 10).rounded() / 10)
+    }
+
     /// - Parameter code: the HTTP status, or 499 for a client that left.
     func close(code: Int) {
         let details: Logger.Metadata? = state.withLock { state in

@@ -25,8 +25,8 @@ package struct ServerOptions: Sendable {
     package var bodyIdleTimeout: Duration = .seconds(30)
     package var idleTimeout: Duration = .seconds(75)
     package var writeStallTimeout: Duration = .seconds(30)
-    /// Longest time a request may take in all.
-    package var requestTimeout: Duration = .seconds(600)
+    /// Longest time a request may take in all; nil leaves that to the client and its patience.
+    package var requestTimeout: Duration?
     /// nil takes the engine's own limit.
     package var queueTimeout: Duration?
     /// Streams that are silent this long get a comment line, or proxies close them.
@@ -35,6 +35,11 @@ package struct ServerOptions: Sendable {
     package var drainTimeout: Duration = .seconds(30)
     /// `/readyz` fails when sequences run and no step has ended for this long.
     package var stallAfter: Duration = .seconds(60)
+
+    /// Time after binding within which a model may be loaded, or found broken, unseen by clients.
+    package var settleTime: Duration = .seconds(1)
+    /// How often the loading of a model is logged; nil where something else shows it.
+    package var loadingLogInterval: Duration? = .seconds(5)
 
     /// Called with the port once the server accepts connections.
     package var onListening: (@Sendable (Int) -> Void)?

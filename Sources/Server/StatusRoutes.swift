@@ -9,7 +9,7 @@ import NIOCore
 
 /// Health, version, models and metrics: answers that need no engine step.
 struct StatusRoutes: Sendable {
-    let model: any ServedModel
+    let slot: ModelSlot
     let options: ServerOptions
     let state: ServerState
     let metrics: ServerMetrics
@@ -18,9 +18,10 @@ struct StatusRoutes: Sendable {
     /// The process runs.
     func live() -> Response { status("ok", .ok) }
 
-    /// New requests would be served: not draining, and the engine makes progress.
-    func ready() -> Response {
-        let engine = model.status
+    /// New requests would be served: the model is loaded, not draining, and makes progress.
+    func ready() throws -> Response {
+        if state.isDraining, slot.loaded == nil { return status("draining", .serviceUnavailable) }
+        let engine = try slot.model().status
         if state.isDraining || engine.isDraining || engine.isStopped {
             return status("draining", .serviceUnavailable, engine)
         }
@@ -73,31 +74,33 @@ struct StatusRoutes: Sendable {
         return .json(json.bytes)
     }
 
-    func models() -> Response {
+    func models() throws -> Response {
+        let model = try slot.model()
         var json = JSONWriter()
         json.beginObject()
         json.key("object")
         json.string("list")
         json.key("data")
         json.beginArray()
-        for name in [model.name] + options.modelAliases { write(name, &json) }
+        for name in [model.name] + options.modelAliases { write(name, model, &json) }
         json.endArray()
         json.endObject()
         return .json(json.bytes)
     }
 
     func model(_ request: Request) throws -> Response {
+        let model = try slot.model()
         let path = request.uri.path
         let name = String(path.dropFirst("/v1/models/".count)).removingURLPercentEncoding()
         guard let name, name == model.name || options.modelAliases.contains(name) else {
             throw RequestBuilder.unknownModel(serving: model.name)
         }
         var json = JSONWriter()
-        write(name, &json)
+        write(name, model, &json)
         return .json(json.bytes)
     }
 
-    private func write(_ name: String, _ json: inout JSONWriter) {
+    private func write(_ name: String, _ model: any ServedModel, _ json: inout JSONWriter) {
         json.beginObject()
         json.key("id")
         json.string(name)
@@ -113,13 +116,14 @@ struct StatusRoutes: Sendable {
     }
 
     func metrics(_ request: Request) -> Response {
-        let engine = model.status
-        metrics.running.set(Double(engine.running))
-        metrics.setBlocks(
-            total: engine.blocksTotal, used: engine.blocksUsed, cached: engine.blocksCached)
-        metrics.preemptions.raise(to: Double(engine.preemptions))
+        if let engine = slot.loaded?.status {
+            metrics.running.set(Double(engine.running))
+            metrics.setBlocks(
+                total: engine.blocksTotal, used: engine.blocksUsed, cached: engine.blocksCached)
+            metrics.preemptions.raise(to: Double(engine.preemptions))
+        }
         metrics.connections.set(Double(census.total))
-        metrics.ready.set(ready().status == .ok ? 1 : 0)
+        metrics.ready.set((try? ready())?.status == .ok ? 1 : 0)
         let format = ExpositionFormat.preferred(accept: request.headers[.accept])
         return Response(
             status: .ok, headers: [.contentType: format.contentType],

@@ -89,8 +89,8 @@ final class StreamGuardian: Sendable {
 
 extension RequestTicket {
     func note(_ usage: UsageReport) {
-        note("prompt_tokens", "\(usage.promptTokens)")
-        note("cached_tokens", "\(usage.cachedTokens)")
-        note("completion_tokens", "\(usage.completionTokens)")
+        noteTokens(
+            prompt: usage.promptTokens, cached: usage.cachedTokens,
+            completion: usage.completionTokens)
     }
 }

@@ -157,6 +157,40 @@ private struct ExpositionParser {
         }
     }
 
+    /// Declaring a metric registers it; the order of the text is that of the declarations.
+    @Test func theOrderIsFixed() {
+        let metrics = ServerMetrics(version: "1", startTime: 7)
+        metrics.connections.set(1)
+        metrics.ready.set(1)
+        metrics.memoryBandwidth.set(0.9)
+        let text = metrics.exposition(.openMetrics)
+        let families = text.split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }
+            .map { $0.split(separator: " ")[2] }
+        #expect(
+            families.prefix { !$0.hasPrefix("process_") } == [
+                "build", "http_requests", "http_connections",
+                "autoglm_time_to_first_token_seconds", "autoglm_inter_token_latency_seconds",
+                "autoglm_time_per_output_token_seconds", "autoglm_e2e_request_latency_seconds",
+                "autoglm_queue_time_seconds", "autoglm_prefill_time_seconds",
+                "autoglm_decode_time_seconds", "autoglm_step_seconds", "autoglm_batch_tokens",
+                "autoglm_ready", "autoglm_requests_running", "autoglm_requests_waiting",
+                "autoglm_kv_blocks", "autoglm_kv_usage_ratio", "autoglm_memory_bandwidth_ratio",
+                "autoglm_prompt_tokens", "autoglm_cached_prompt_tokens",
+                "autoglm_generated_tokens", "autoglm_requests_finished",
+                "autoglm_admission_rejections", "autoglm_preemptions",
+                "autoglm_log_lines_dropped",
+            ])
+        #expect(
+            text.hasPrefix(
+                "# HELP build What is running.\n# TYPE build info\n"
+                    + "build_info{version=\"1\",program=\"autoglm\"} 1\n"))
+        #expect(text.contains("\nprocess_start_time_seconds 7\n"))
+        #expect(text.hasSuffix("\n# EOF\n"))
+        let older = metrics.exposition(.prometheus)
+        #expect(older.contains("\n# TYPE autoglm_preemptions_total counter\n"))
+        #expect(older.contains("\n# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total "))
+    }
+
     @Test func histogramsAreCumulative() throws {
         let metrics = ServerMetrics(version: "1")
         for value in [0.0005, 0.001, 0.0011, 9, 11] { metrics.timeToFirstToken.observe(value) }

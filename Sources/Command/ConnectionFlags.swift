@@ -1,0 +1,75 @@
+import ArgumentParser
+import AutoGLMServer
+
+/// What a client may take: connections, bytes and time.
+struct ConnectionFlags: ParsableArguments {
+    /// Where the defaults are known.
+    private static let defaults = ServerOptions()
+
+    @Option(help: "Seconds a request may take in all. Default: no limit.")
+    var requestTimeout: Int?
+
+    @Option(help: "Seconds a client has to send a request's header.")
+    var headerTimeout: Int = Self.defaults.headerTimeout.wholeSeconds
+
+    @Option(help: "Seconds a client may be silent in the middle of a request's body.")
+    var bodyTimeout: Int = Self.defaults.bodyIdleTimeout.wholeSeconds
+
+    @Option(help: "Seconds a connection may be idle between requests.")
+    var idleTimeout: Int = Self.defaults.idleTimeout.wholeSeconds
+
+    @Option(help: "Seconds a client may leave an answer unread before it is cut off.")
+    var writeTimeout: Int = Self.defaults.writeStallTimeout.wholeSeconds
+
+    @Option(help: "Connections at most; more wait to be accepted.")
+    var maxConnections: Int = Self.defaults.connectionsMax
+
+    @Option(help: "Connections from one address at most; more are refused.")
+    var maxConnectionsPerAddress: Int = Self.defaults.connectionsPerAddressMax
+
+    @Option(help: ArgumentHelp("Bytes of a request's body at most.", valueName: "size"))
+    var maxBodySize: ByteSize = ByteSize(bytes: Self.defaults.bodyBytesMax)
+
+    @Option(help: "Seconds of silence after which a stream gets a comment line.")
+    var keepAliveInterval: Int = Self.defaults.keepAliveInterval.wholeSeconds
+
+    @Option(help: "Seconds without a finished step after which /readyz fails.")
+    var stallAfter: Int = Self.defaults.stallAfter.wholeSeconds
+
+    func validate() throws {
+        try check("--request-timeout", requestTimeout, 1...86_400)
+        try check("--header-timeout", headerTimeout, 1...3_600)
+        try check("--body-timeout", bodyTimeout, 1...3_600)
+        try check("--idle-timeout", idleTimeout, 1...86_400)
+        try check("--write-timeout", writeTimeout, 1...3_600)
+        try check("--max-connections", maxConnections, 1...1_000_000)
+        try check("--max-connections-per-address", maxConnectionsPerAddress, 1...1_000_000)
+        guard (1_024...(1 << 30)).contains(maxBodySize.bytes) else {
+            throw ValidationError(
+                "--max-body-size is \(formatBytes(maxBodySize.bytes)); expected 1 KiB to 1 GiB")
+        }
+        try check("--keep-alive-interval", keepAliveInterval, 1...3_600)
+        try check("--stall-after", stallAfter, 1...86_400)
+    }
+
+    func apply(to options: inout ServerOptions) {
+        options.requestTimeout = requestTimeout.map { .seconds($0) }
+        options.headerTimeout = .seconds(headerTimeout)
+        options.bodyIdleTimeout = .seconds(bodyTimeout)
+        options.idleTimeout = .seconds(idleTimeout)
+        options.writeStallTimeout = .seconds(writeTimeout)
+        options.connectionsMax = maxConnections
+        options.connectionsPerAddressMax = maxConnectionsPerAddress
+        options.bodyBytesMax = maxBodySize.bytes
+        options.keepAliveInterval = .seconds(keepAliveInterval)
+        options.stallAfter = .seconds(stallAfter)
+    }
+}
+
+extension Duration {
+    fileprivate var wholeSeconds: Int { Int(components.seconds) }
+}
+
+extension ByteSize {
+    fileprivate init(bytes: Int) { self.bytes = bytes }
+}
