@@ -1,5 +1,5 @@
 import AutoGLMDecoding
-package import AutoGLMJSON
+import AutoGLMJSON
 
 /// The body of `POST /v1/completions`, the older endpoint that continues plain text.
 package struct CompletionRequest: Sendable, Equatable {

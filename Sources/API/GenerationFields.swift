@@ -1,5 +1,5 @@
 package import AutoGLMDecoding
-package import AutoGLMJSON
+import AutoGLMJSON
 
 /// The fields that say how tokens are made, of every endpoint that makes some.
 package struct GenerationFields: Sendable, Equatable {

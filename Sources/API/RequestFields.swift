@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// What becomes of a field of a request's body.
 ///
 /// Every field of OpenAI's API and of what clients of vLLM, SGLang and llama-server commonly send

@@ -1,4 +1,4 @@
-package import AutoGLMDecoding
+import AutoGLMDecoding
 package import AutoGLMJSON
 
 /// One function a request offers to the model.
@@ -41,7 +41,7 @@ package struct ToolDefinition: Sendable, Equatable {
         // Null means no parameters; a prompt that says "null" would only confuse.
         self.value =
             function.object["parameters"]?.isNull == true
-            ? value.replacing("function", with: function.object.replacing("parameters", with: nil))
+            ? value.setting("function", function.object.setting("parameters", nil))
             : value
     }
 
@@ -145,14 +145,5 @@ extension ToolChoice {
             throw .invalid(
                 path, "'tool_choice' must be none, auto, required or an object naming a function.")
         }
-    }
-}
-
-extension JSONValue {
-    /// An object with one member changed, or removed.
-    func replacing(_ key: String, with value: JSONValue?) -> JSONValue {
-        guard var members = objectValue else { return self }
-        members[key] = value
-        return .object(members)
     }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import AutoGLMChat
 import AutoGLMCompute
 import AutoGLMDecoding
 import AutoGLMEngine
@@ -48,13 +49,13 @@ struct ModelFlags: ParsableArguments {
         }
     }
 
-    /// - Parameter path: of the model, whose stored form decides where no flag does: whoever
+    /// - Parameter source: the model, whose stored form decides where no flag does: whoever
     ///   keeps weights in f32 wants what they say.
-    func computeOptions(_ path: String) throws -> ComputeOptions {
+    func computeOptions(_ source: ModelSource) throws -> ComputeOptions {
         var options = ComputeOptions()
         if let compute {
             options.precision = compute
-        } else if quantization == nil, try isKeptInF32(path) {
+        } else if quantization == nil, try isKeptInF32(source) {
             options.precision = .f32
         }
         options.cacheFormat = kvCacheFormat ?? (options.precision == .f32 ? .f32 : .bf16)
@@ -74,8 +75,8 @@ struct ModelFlags: ParsableArguments {
 }
 
 /// Whether most of a model's weights are f32 in its files.
-func isKeptInF32(_ path: String) throws -> Bool {
-    let inspection = try ModelInspection(path)
+func isKeptInF32(_ source: ModelSource) throws -> Bool {
+    let inspection = try ModelInspection(source)
     return inspection.scheme == nil && inspection.storedTypes.first?.type == "f32"
 }
 
@@ -134,13 +135,13 @@ struct CapacityFlags: ParsableArguments {
         try check("--step-tokens", stepTokens, 1...65536)
     }
 
-    func apply(to options: inout EngineOptions) throws {
-        options.contextMax = maxModelTokens
-        options.cacheBytes = kvCacheMemory?.bytes
-        options.blockTokens = kvBlockTokens
-        options.sequencesMax = maxSequences
-        options.stepTokens = stepTokens
-        options.prefixCache = !noPrefixCache
+    func apply(to options: inout ModelOptions) throws {
+        options.engine.contextMax = maxModelTokens
+        options.engine.cacheBytes = kvCacheMemory?.bytes
+        options.engine.blockTokens = kvBlockTokens
+        options.engine.sequencesMax = maxSequences
+        options.engine.stepTokens = stepTokens
+        options.engine.prefixCache = !noPrefixCache
         if let chatTemplate {
             do {
                 options.chatTemplate = try String(contentsOfFile: chatTemplate, encoding: .utf8)
@@ -159,56 +160,70 @@ func check(_ name: String, _ value: Int?, _ range: ClosedRange<Int>) throws {
 
 /// Loads a model with a progress bar.
 func loadModel(
-    _ flags: ModelFlags, _ capacity: CapacityFlags?,
-    adjust: (inout EngineOptions) -> Void = { _ in }
-) throws -> LoadedModel {
-    var options = EngineOptions()
-    let path = try flags.path()
-    options.compute = try flags.computeOptions(path)
-    options.weightFormat = flags.quantization
+    _ flags: ModelFlags, _ capacity: CapacityFlags?, sampling: SamplingOverrides,
+    adjust: (inout ModelOptions) -> Void = { _ in }
+) throws -> ChatModel {
+    var options = ModelOptions()
+    let source = try ModelSource(try flags.path())
+    options.engine.compute = try flags.computeOptions(source)
+    options.engine.weightFormat = flags.quantization
+    options.sampling = sampling
     try capacity?.apply(to: &options)
     if flags.isDefaultModel { options.name = DefaultModel.name }
     let bar = ProgressBar()
-    options.onProgress = { bar.update("loading", $1, $2) }
+    options.engine.onProgress = { bar.update("loading", $1, $2) }
     defer { bar.clear() }
     adjust(&options)
-    return try LoadedModel.load(path, options: options)
+    return try ChatModel(source, options: options)
 }
 
-/// How tokens are picked, for the commands that generate.
+/// How tokens are picked, for the commands that generate. Names, ranges and meanings come from the
+/// one table; here each row gets its flag.
 struct SamplingFlags: ParsableArguments {
-    @Option(help: "Output tokens at most. Default: until the model stops.")
-    var maxTokens: Int?
+    @Option(help: .sampling("max_tokens")) var maxTokens: String?
+    @Option(help: .sampling("temperature")) var temperature: String?
+    @Option(help: .sampling("top_p")) var topP: String?
+    @Option(help: .sampling("top_k")) var topK: String?
+    @Option(help: .sampling("min_p")) var minP: String?
+    @Option(help: .sampling("repetition_penalty")) var repetitionPenalty: String?
+    @Option(help: .sampling("frequency_penalty")) var frequencyPenalty: String?
+    @Option(help: .sampling("presence_penalty")) var presencePenalty: String?
+    @Option(help: .sampling("seed")) var seed: String?
+    @Option(help: .sampling("min_tokens")) var minTokens: String?
 
-    @Option(help: "0 picks the most likely token. Default: the model's own setting.")
-    var temperature: Float?
+    /// What was given, by the table's names.
+    private var given: [String: String] {
+        let flags = [
+            "max_tokens": maxTokens, "temperature": temperature, "top_p": topP, "top_k": topK,
+            "min_p": minP, "repetition_penalty": repetitionPenalty,
+            "frequency_penalty": frequencyPenalty, "presence_penalty": presencePenalty,
+            "seed": seed, "min_tokens": minTokens,
+        ]
+        return flags.compactMapValues(\.self)
+    }
 
-    @Option(help: "Keep the most likely tokens up to this total probability.")
-    var topP: Float?
+    /// What was given, checked.
+    func overrides() throws -> SamplingOverrides {
+        var overrides = SamplingOverrides()
+        for field in SamplingParameters.fields {
+            guard let text = given[field.name] else { continue }
+            do {
+                overrides.set(field, try field.value(text: text))
+            } catch {
+                throw ValidationError("\(field.flag) is \(error.value); expected \(error.limit)")
+            }
+        }
+        return overrides
+    }
 
-    @Option(help: "Keep this many of the most likely tokens; 0 keeps all.")
-    var topK: Int?
+    func validate() throws { _ = try overrides() }
+}
 
-    @Option(help: "Drop tokens less likely than this share of the most likely one.")
-    var minP: Float?
-
-    @Option(help: "Above 1: make tokens that already occur less likely.")
-    var repetitionPenalty: Float?
-
-    @Option(help: "Repeatable sampling.")
-    var seed: UInt64?
-
-    func parameters(for model: LoadedModel) -> SamplingParameters {
-        var sampling = SamplingParameters()
-        let defaults = model.samplingDefaults
-        sampling.temperature = temperature ?? defaults.temperature ?? sampling.temperature
-        sampling.topP = topP ?? defaults.topP ?? sampling.topP
-        sampling.topK = topK ?? defaults.topK ?? sampling.topK
-        sampling.minP = minP ?? sampling.minP
-        sampling.repetitionPenalty =
-            repetitionPenalty ?? defaults.repetitionPenalty ?? sampling.repetitionPenalty
-        sampling.seed = seed
-        sampling.maxTokens = maxTokens
-        return sampling
+extension ArgumentHelp {
+    fileprivate static func sampling(_ name: String) -> ArgumentHelp {
+        ArgumentHelp(
+            stringLiteral: SamplingParameters.field(name).map {
+                "\($0.meaning) (\($0.limit))"
+            } ?? name)
     }
 }

@@ -48,6 +48,13 @@ extension JSONValue {
         return elements[index]
     }
 
+    /// An object with one member changed, or removed; every other kind of value stays as it is.
+    package func setting(_ key: String, _ value: JSONValue?) -> JSONValue {
+        guard case .object(var members) = self else { return self }
+        members[key] = value
+        return .object(members)
+    }
+
     package var isNull: Bool { self == .null }
 
     package var boolValue: Bool? {

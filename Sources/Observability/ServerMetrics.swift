@@ -18,7 +18,7 @@ package final class ServerMetrics: Sendable {
 
     // Latency
     package let timeToFirstToken = Histogram(
-        "autoglm_time_to_first_token_seconds", "Arrival to first token.",
+        "autoglm_time_to_first_token_seconds", "First byte of the request to first token.",
         bounds: Buckets.timeToFirstToken)
     package let interTokenLatency = Histogram(
         "autoglm_inter_token_latency_seconds", "Gap between two output tokens.",
@@ -27,7 +27,7 @@ package final class ServerMetrics: Sendable {
         "autoglm_time_per_output_token_seconds", "Mean gap between the tokens of a request.",
         bounds: Buckets.interToken)
     package let requestLatency = Histogram(
-        "autoglm_e2e_request_latency_seconds", "Arrival to last token.",
+        "autoglm_e2e_request_latency_seconds", "First byte of the request to last token.",
         bounds: Buckets.durations)
     package let queueTime = Histogram(
         "autoglm_queue_time_seconds", "Arrival to first scheduled.", bounds: Buckets.durations)
@@ -63,6 +63,8 @@ package final class ServerMetrics: Sendable {
     package let generatedTokens = Counter("autoglm_generated_tokens", "Tokens put out.")
     package let finished = Counter(
         "autoglm_requests_finished", "Sequences finished, by reason.", labels: ["reason"])
+    package let loops = Counter(
+        "autoglm_loops_stopped", "Answers ended because they went round in circles.")
     package let rejections = Counter(
         "autoglm_admission_rejections", "Requests refused before any work, by reason.",
         labels: ["reason"])

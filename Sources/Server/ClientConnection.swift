@@ -8,6 +8,8 @@ final class ClientConnection: Sendable {
     private struct State {
         var isGone = false
         var onGone: (@Sendable () -> Void)?
+        /// When the first byte of the request under way came.
+        var firstByte: ContinuousClock.Instant?
     }
 
     let address: String
@@ -35,6 +37,20 @@ final class ClientConnection: Sendable {
     }
 
     var isGone: Bool { state.withLock { $0.isGone } }
+
+    /// Bytes of a header have come. Called by the event loop.
+    func requestBegins() {
+        let now = ContinuousClock.now
+        state.withLock { $0.firstByte = $0.firstByte ?? now }
+    }
+
+    /// When the request now handled began; the next one has a beginning of its own.
+    func takeFirstByte() -> ContinuousClock.Instant? {
+        state.withLock { state in
+            defer { state.firstByte = nil }
+            return state.firstByte
+        }
+    }
 
     /// Called by the event loop.
     func clientLeft() {

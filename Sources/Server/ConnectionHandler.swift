@@ -81,6 +81,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// Bytes have come in, though perhaps no whole header.
     func bytesArrived(_ context: ChannelHandlerContext) {
+        if phase == .idle || phase == .head { connection.requestBegins() }
         if phase == .idle {
             phase = .head
             enterDeadline(.now() + timeouts.header, context)

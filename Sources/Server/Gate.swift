@@ -1,4 +1,5 @@
 import AutoGLMAPI
+import AutoGLMChat
 import AutoGLMObservability
 import HTTPTypes
 import Hummingbird
@@ -174,17 +175,6 @@ enum RequestIdentifier {
         {
             return header
         }
-        return make("req_")
-    }
-
-    /// - Returns: `prefix` and 24 random letters and digits.
-    static func make(_ prefix: String) -> String {
-        let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789".utf8)
-        var generator = SystemRandomNumberGenerator()
-        var bytes = Array(prefix.utf8)
-        for _ in 0..<24 {
-            bytes.append(letters[Int.random(in: 0..<letters.count, using: &generator)])
-        }
-        return String(decoding: bytes, as: UTF8.self)
+        return RandomID.make("req_")
     }
 }

@@ -104,6 +104,7 @@ struct AnswerMeter {
         let usage = finish.usage
         let timeline = usage.timeline
         metrics.finished.add(1, finish.reason.rawValue)
+        if finish.isLoop { metrics.loops.add(1) }
         metrics.promptTokens.add(Double(usage.promptTokens))
         metrics.cachedPromptTokens.add(Double(usage.cachedTokens))
         metrics.timeToFirstToken.observe(timeline.timeToFirstToken)
@@ -134,14 +135,8 @@ struct AnswerMeter {
     /// Adds the first choice's times to the request's log line.
     func note(in ticket: RequestTicket?) {
         guard let ticket, let timeline = finishes.first?.usage.timeline else { return }
-        ticket.note("ttft_ms", timeline.timeToFirstToken)
-        ticket.note("queue_ms", timeline.queueTime)
-        if finishes.contains(where: \.isLoop) { ticket.note("loop", "stopped") }
-    }
-}
-
-extension RequestTicket {
-    func note(_ key: String, _ duration: Duration) {
-        note(key, .stringConvertible(Int(duration / .milliseconds(1))))
+        ticket.noteTimeToFirstToken(timeline.timeToFirstToken)
+        ticket.noteQueueTime(timeline.queueTime)
+        if finishes.contains(where: \.isLoop) { ticket.note("ended_as", "loop") }
     }
 }

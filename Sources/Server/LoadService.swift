@@ -1,3 +1,4 @@
+package import AutoGLMChat
 import Foundation
 import Logging
 import ServiceLifecycle
@@ -5,7 +6,7 @@ import ServiceLifecycle
 /// Loads the model, and blocks for as long as that takes.
 package typealias ModelLoader =
     @Sendable (_ progress: @escaping @Sendable (_ bytesDone: Int, _ bytesTotal: Int) -> Void) throws
-    -> any ServedModel
+    -> ChatModel
 
 /// Fills the slot once the port is bound: a port that is taken shows before minutes of loading.
 struct LoadService: Service {
@@ -28,7 +29,7 @@ struct LoadService: Service {
     }
 
     /// - Returns: nil when cancelled.
-    private func loaded() async throws -> (any ServedModel)? {
+    private func loaded() async throws -> ChatModel? {
         guard let port = await listening.first(where: { _ in true }) else { return nil }
         return try await withThrowingTaskGroup(of: Void.self) { tasks in
             defer { tasks.cancelAll() }
@@ -39,8 +40,8 @@ struct LoadService: Service {
                 options.logger.info(
                     "serving",
                     metadata: [
-                        "model": "\(model.name)", "url": "http://\(host):\(port)/v1",
-                        "context": .stringConvertible(model.contextMax),
+                        "model": "\(model.facts.name)", "url": "http://\(host):\(port)/v1",
+                        "context": .stringConvertible(model.facts.contextMax),
                     ])
                 return model
             }
@@ -50,13 +51,13 @@ struct LoadService: Service {
 
     /// The one model or error that a thread of its own comes to: loading would hold up a thread of
     /// the cooperative pool, which answers requests meanwhile.
-    private func models() -> AsyncThrowingStream<any ServedModel, any Error> {
-        let (models, outcome) = AsyncThrowingStream.makeStream(of: (any ServedModel).self)
+    private func models() -> AsyncThrowingStream<ChatModel, any Error> {
+        let (models, outcome) = AsyncThrowingStream.makeStream(of: ChatModel.self)
         Thread.detachNewThread { [slot, load] in
             do {
                 let model = try load { slot.report(done: $0, total: $1) }
                 // Nobody is left to serve it when the process was told to stop meanwhile.
-                if case .terminated = outcome.yield(model) { model.shutdown() }
+                if case .terminated = outcome.yield(model) { model.engine.shutdown() }
                 outcome.finish()
             } catch {
                 outcome.finish(throwing: error)

@@ -1,3 +1,4 @@
+package import AutoGLMChat
 package import AutoGLMObservability
 import HTTPTypes
 package import Hummingbird
@@ -26,7 +27,7 @@ package struct ModelServer: Sendable {
 
     /// A server of a model that is already there.
     package init(
-        model: any ServedModel, options: ServerOptions, metrics: ServerMetrics
+        model: ChatModel, options: ServerOptions, metrics: ServerMetrics
     ) throws(ServerOptionsError) {
         try self.init(slot: ModelSlot(model), options: options, metrics: metrics)
     }
@@ -110,10 +111,10 @@ package struct ModelServer: Sendable {
     func drain() async {
         state.beginDrain()
         let model = slot.loaded
-        model?.beginDrain()
+        model?.engine.beginDrain()
         options.logger.info("draining", metadata: ["open": .stringConvertible(state.open)])
         let start = ContinuousClock.now
-        await model?.drain(within: options.drainTimeout)
+        await model?.engine.drain(within: options.drainTimeout)
         // The last events of ended sequences still have to reach their clients.
         let patience = start + options.drainTimeout + .seconds(2)
         while state.open > 0, ContinuousClock.now < patience {

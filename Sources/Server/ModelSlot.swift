@@ -1,4 +1,6 @@
 import AutoGLMAPI
+package import AutoGLMChat
+import AutoGLMJSON
 import Synchronization
 
 /// The place of the model in a server that listens before it has one.
@@ -7,7 +9,7 @@ import Synchronization
 package final class ModelSlot: Sendable {
     private enum State {
         case loading(LoadProgress)
-        case ready(any ServedModel)
+        case ready(ChatModel)
         /// Loading failed or was called off; the process is about to end.
         case failed
     }
@@ -21,14 +23,14 @@ package final class ModelSlot: Sendable {
         (settling, settle) = AsyncStream.makeStream()
     }
 
-    package convenience init(_ model: any ServedModel) {
+    package convenience init(_ model: ChatModel) {
         self.init()
         fill(model)
     }
 
     /// The model.
     /// - Throws: ``ModelLoading``, or an `APIError` when it will never be there.
-    func model() throws -> any ServedModel {
+    func model() throws -> ChatModel {
         switch state.withLock({ $0 }) {
         case .loading(let progress): throw ModelLoading(progress: progress)
         case .ready(let model): return model
@@ -37,7 +39,7 @@ package final class ModelSlot: Sendable {
     }
 
     /// The model, if it is there.
-    var loaded: (any ServedModel)? {
+    var loaded: ChatModel? {
         if case .ready(let model) = state.withLock({ $0 }) { model } else { nil }
     }
 
@@ -55,7 +57,7 @@ package final class ModelSlot: Sendable {
         }
     }
 
-    func fill(_ model: any ServedModel) {
+    func fill(_ model: ChatModel) {
         state.withLock { $0 = .ready(model) }
         settle.finish()
     }

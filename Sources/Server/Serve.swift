@@ -22,7 +22,7 @@ package func serve(
         options.logger.warning(
             "open to the network without keys", metadata: ["host": "\(options.host)"])
     }
-    defer { slot.loaded?.shutdown() }
+    defer { slot.loaded?.engine.shutdown() }
     let (listening, ports) = AsyncStream.makeStream(of: Int.self)
     let application = server.application { port in
         options.onListening?(port)

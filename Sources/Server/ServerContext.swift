@@ -11,12 +11,14 @@ struct ServerContext: RequestContext {
     var tenant = ""
     /// Ends when the answer has been written out.
     var ticket: RequestTicket?
-    let arrival = ContinuousClock.now
+    /// The request's first byte.
+    let arrival: ContinuousClock.Instant
     let connection: ClientConnection?
 
     init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
         connection = ClientConnection.current
+        arrival = connection?.takeFirstByte() ?? .now
     }
 }
 

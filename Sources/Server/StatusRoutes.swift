@@ -1,4 +1,5 @@
 import AutoGLMAPI
+import AutoGLMChat
 import AutoGLMEngine
 import AutoGLMJSON
 import AutoGLMObservability
@@ -21,7 +22,7 @@ struct StatusRoutes: Sendable {
     /// New requests would be served: the model is loaded, not draining, and makes progress.
     func ready() throws -> Response {
         if state.isDraining, slot.loaded == nil { return status("draining", .serviceUnavailable) }
-        let engine = try slot.model().status
+        let engine = try slot.model().engine.status
         if state.isDraining || engine.isDraining || engine.isStopped {
             return status("draining", .serviceUnavailable, engine)
         }
@@ -82,7 +83,7 @@ struct StatusRoutes: Sendable {
         json.string("list")
         json.key("data")
         json.beginArray()
-        for name in [model.name] + options.modelAliases { write(name, model, &json) }
+        for name in [model.facts.name] + options.modelAliases { write(name, model, &json) }
         json.endArray()
         json.endObject()
         return .json(json.bytes)
@@ -92,31 +93,31 @@ struct StatusRoutes: Sendable {
         let model = try slot.model()
         let path = request.uri.path
         let name = String(path.dropFirst("/v1/models/".count)).removingURLPercentEncoding()
-        guard let name, name == model.name || options.modelAliases.contains(name) else {
-            throw RequestBuilder.unknownModel(serving: model.name)
+        guard let name, name == model.facts.name || options.modelAliases.contains(name) else {
+            throw RequestBuilder.unknownModel(serving: model.facts.name)
         }
         var json = JSONWriter()
         write(name, model, &json)
         return .json(json.bytes)
     }
 
-    private func write(_ name: String, _ model: any ServedModel, _ json: inout JSONWriter) {
+    private func write(_ name: String, _ model: ChatModel, _ json: inout JSONWriter) {
         json.beginObject()
         json.key("id")
         json.string(name)
         json.key("object")
         json.string("model")
         json.key("created")
-        json.int(model.created)
+        json.int(model.facts.created)
         json.key("owned_by")
         json.string("open-autoglm")
         json.key("max_model_len")
-        json.int(model.contextMax)
+        json.int(model.facts.contextMax)
         json.endObject()
     }
 
     func metrics(_ request: Request) -> Response {
-        if let engine = slot.loaded?.status {
+        if let engine = slot.loaded?.engine.status {
             metrics.running.set(Double(engine.running))
             metrics.setBlocks(
                 total: engine.blocksTotal, used: engine.blocksUsed, cached: engine.blocksCached)

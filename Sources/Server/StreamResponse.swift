@@ -82,7 +82,7 @@ final class StreamGuardian: Sendable {
     func close(code: Int) { generation.ticket?.close(code: code) }
 
     deinit {
-        for text in generation.texts { text.abort() }
+        generation.stream.abort()
         generation.ticket?.close(code: 499)
     }
 }

@@ -1,5 +1,4 @@
 import AutoGLMJSON
-import OrderedCollections
 
 /// What one family of models writes and reads: all that is known of its text stands in its file.
 ///
@@ -134,12 +133,6 @@ extension JSONWriteOptions {
 
 extension JSONValue {
     var content: String { self["content"]?.stringValue ?? "" }
-
-    func setting(_ key: String, _ value: JSONValue?) -> JSONValue {
-        guard var members = objectValue else { return self }
-        members[key] = value
-        return .object(members)
-    }
 
     /// The message with its calls as text behind its content.
     func replacingCalls(with texts: [String]) -> JSONValue {
