@@ -67,7 +67,7 @@ static plain_rows plain(k_stored stored, const uint8_t *const rows[K_PANEL], int
                         float *scratch) {
   plain_rows x = {stored, {0}};
   memcpy(x.rows, rows, sizeof x.rows);
-  if (stored <= K_STORED_BF16) return x;
+  if (k_stored_block_values(stored) == 1) return x;
   x.stored = K_STORED_F32;
   for (int j = 0; j < K_PANEL; j++) {
     float *row = scratch + (size_t)j * (size_t)inputs;

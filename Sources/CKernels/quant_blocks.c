@@ -42,33 +42,31 @@ static uint16_t read16(const uint8_t *p) {
   memcpy(&v, p, 2);
   return v;
 }
-static const struct {
-  k_quant_form form;
-  int values, bytes;
-} types[] = {
-  [K_STORED_F32] = {K_FORM_COUNT, 1, 4},
-  [K_STORED_F16] = {K_FORM_COUNT, 1, 2},
-  [K_STORED_BF16] = {K_FORM_COUNT, 1, 2},
-  [K_STORED_Q8_0] = {K_FORM_Q8, 32, 34},
-  [K_STORED_Q4_0] = {K_FORM_Q4, 32, 18},
-  [K_STORED_Q4_1] = {K_FORM_Q4M, 32, 20},
-  [K_STORED_Q5_0] = {K_FORM_Q5, 32, 22},
-  [K_STORED_Q5_1] = {K_FORM_Q5M, 32, 24},
-  [K_STORED_Q2_K] = {K_FORM_Q2K, 256, 84},
-  [K_STORED_Q3_K] = {K_FORM_Q3S, 256, 110},
-  [K_STORED_Q4_K] = {K_FORM_Q4K, 256, 144},
-  [K_STORED_Q5_K] = {K_FORM_Q5K, 256, 176},
-  [K_STORED_Q6_K] = {K_FORM_Q6S, 256, 210},
-  [K_STORED_IQ4_NL] = {K_FORM_Q4T, 32, 18},
-  [K_STORED_IQ4_XS] = {K_FORM_Q4TS, 256, 136},
+
+static const k_block_type types[] = {
+#define K_PLAIN(constant, name, ggml, values, bytes, ...) \
+  [K_STORED_##constant] = {name, ggml, values, bytes},
+#define K_BLOCK(constant, name, ggml, values, bytes, ...) \
+  [K_STORED_##constant] = {name, ggml, values, bytes},
+#include "formats.def"
+};
+static const uint32_t formats[] = {
+#define K_PLAIN(constant, name, ggml, values, bytes, format) [K_STORED_##constant] = format,
+#define K_BLOCK(constant, name, ggml, values, bytes, format, unpack) \
+  [K_STORED_##constant] = format,
+#include "formats.def"
+};
+static const k_block_type foreign[] = {
+#define K_FOREIGN(...) {__VA_ARGS__},
+#include "formats.def"
 };
 
+k_block_type k_stored_type(k_stored stored) { return types[stored]; }
+int k_foreign_count(void) { return sizeof foreign / sizeof *foreign; }
+k_block_type k_foreign_type(int index) { return foreign[index]; }
+uint32_t k_stored_format(k_stored stored) { return formats[stored]; }
 int k_stored_block_values(k_stored stored) { return types[stored].values; }
 int k_stored_block_bytes(k_stored stored) { return types[stored].bytes; }
-uint32_t k_quant_format_of(k_stored stored) {
-  const k_quant_form form = types[stored].form;
-  return form < K_FORM_COUNT ? K_FORMAT_QUANT + (uint32_t)form : 0;
-}
 
 void k_group_values(int form, const uint8_t q[32], const k_group *g, float out[32]) {
   const int kind = form_scale(form), offset = form_offset(form) < 0 ? 0 : 1 << form_offset(form);
@@ -114,7 +112,7 @@ void k_dequantize(k_stored stored, const void *blocks, size_t count, float *out)
       const size_t block = i / (size_t)types[stored].values;
       unpack(b + block * (size_t)types[stored].bytes,
              (int)(i % (size_t)types[stored].values / 32), q, &g);
-      k_group_values(types[stored].form, q, &g, out + i);
+      k_group_values((int)(formats[stored] - K_FORMAT_QUANT), q, &g, out + i);
     }
   }
 }

@@ -68,10 +68,9 @@ void k_panel_write_group(int form, uint8_t *panel, int g, const uint8_t q[32][32
 k_unpack_group k_unpack_group_of(k_stored stored) { return CHOOSE(unpack)[stored]; }
 
 bool k_quantize(k_stored stored, const float *x, size_t count, void *blocks) {
-  if (stored < K_STORED_Q8_0 || stored > K_STORED_Q5_1) return false;
   uint8_t *b = blocks;
   for (size_t i = 0; i + 32 <= count; i += 32, b += k_stored_block_bytes(stored)) {
-    CHOOSE(round_block)(stored, x + i, b);
+    if (!CHOOSE(round_block)(stored, x + i, b)) return false;
   }
   return true;
 }

@@ -119,12 +119,9 @@ static void T(unpack_iq4_xs)(const uint8_t *restrict row, int g, uint8_t q[restr
 }
 
 static const k_unpack_group T(unpack)[] = {
-  [K_STORED_Q8_0] = T(unpack_q8_0), [K_STORED_Q4_0] = T(unpack_q4_0),
-  [K_STORED_Q4_1] = T(unpack_q4_1), [K_STORED_Q5_0] = T(unpack_q5_0),
-  [K_STORED_Q5_1] = T(unpack_q5_1), [K_STORED_Q2_K] = T(unpack_q2_k),
-  [K_STORED_Q3_K] = T(unpack_q3_k), [K_STORED_Q4_K] = T(unpack_q4_k),
-  [K_STORED_Q5_K] = T(unpack_q5_k), [K_STORED_Q6_K] = T(unpack_q6_k),
-  [K_STORED_IQ4_NL] = T(unpack_q4_0), [K_STORED_IQ4_XS] = T(unpack_iq4_xs),
+#define K_BLOCK(constant, name, ggml, values, bytes, format, unpack) \
+  [K_STORED_##constant] = T(unpack),
+#include "formats.def"
 };
 
 // ---- rounding ----------------------------------------------------------------------------------
@@ -190,14 +187,16 @@ static void T(round_with_minimum)(const float *x, uint8_t *b, int bits) {
   T(write_nibbles)(q, b + (bits == 5 ? 8 : 4));
   if (bits == 5) T(write_fifth_bits)(q, b + 4);
 }
-static void T(round_block)(k_stored stored, const float *x, uint8_t *b) {
+static bool T(round_block)(k_stored stored, const float *x, uint8_t *b) {
   switch (stored) {
   case K_STORED_Q8_0: T(round_q8_0)(x, b); break;
   case K_STORED_Q4_0: T(round_symmetric)(x, b, 4); break;
   case K_STORED_Q5_0: T(round_symmetric)(x, b, 5); break;
   case K_STORED_Q4_1: T(round_with_minimum)(x, b, 4); break;
-  default: T(round_with_minimum)(x, b, 5); break;
+  case K_STORED_Q5_1: T(round_with_minimum)(x, b, 5); break;
+  default: return false;
   }
+  return true;
 }
 
 // ---- panels ------------------------------------------------------------------------------------
@@ -256,7 +255,7 @@ static void T(write_group)(const int form, uint8_t *panel, int g, const uint8_t 
 static void T(pack)(int form, uint8_t *panel, int inputs, k_stored stored,
                   const uint8_t *const rows[K_PANEL], float *scratch) {
   const int groups = (inputs + K_GROUP - 1) / K_GROUP;
-    const bool direct = k_quant_format_of(stored) == K_FORMAT_QUANT + (uint32_t)form;
+    const bool direct = k_stored_format(stored) == K_FORMAT_QUANT + (uint32_t)form;
   const int type = rounded_type(form);
   if (!direct && type < 0) return;
   const k_unpack_group rounded = direct ? T(unpack)[stored] : T(unpack)[type];

@@ -94,11 +94,11 @@ package protocol Backend: AnyObject {
 extension Backend {
     package func matrix(packed: PackedMatrix, bias: [Float]?) throws(BackendError) -> Matrix {
         throw .unsupported(
-            what: "a file of panels on this device", remedy: "Load the model it was made from.")
+            what: "a file of panels on this device", remedy: "load the model it was made from")
     }
     package func gatedMatrix(packed: PackedMatrix) throws(BackendError) -> GatedMatrix {
         throw .unsupported(
-            what: "a file of panels on this device", remedy: "Load the model it was made from.")
+            what: "a file of panels on this device", remedy: "load the model it was made from")
     }
 }
 
@@ -106,14 +106,4 @@ extension Backend {
 package struct StepMark {
     package let offset: Int
     package init(offset: Int) { self.offset = offset }
-}
-
-package enum BackendError: Error, Equatable {
-    case outOfMemory(requestedBytes: Int)
-    /// Reading or understanding a stored tensor failed.
-    case unreadable(tensor: String, reason: String)
-    case unsupported(what: String, remedy: String)
-    /// The step produced values that are not numbers.
-    case notANumber(row: Int)
-    case device(String)
 }

@@ -69,7 +69,7 @@ extension CPUBackend {
             fail(
                 .unsupported(
                     what: "position \(reached - 1)",
-                    remedy: "The model reaches \(rotary.specification.positionsMax) positions."))
+                    remedy: "the model reaches \(rotary.specification.positionsMax) positions"))
             return false
         }
         rotary.fill(upTo: reached)

@@ -84,7 +84,7 @@ package final class CPUBackend: Backend {
         guard head.parts.count == 1 else {
             throw .unsupported(
                 what: "embeddings tied to an output projection of several stored types",
-                remedy: "Convert the model so that the output projection has one type.")
+                remedy: "convert the model so that the output projection has one type")
         }
         return CPUEmbedding(.tied(head), vocabulary: head.outputs, hidden: head.inputs)
     }

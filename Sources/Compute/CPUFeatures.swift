@@ -45,12 +45,12 @@ package enum InstructionSet: String, Sendable, CaseIterable, Comparable {
         guard let set = InstructionSet(rawValue: name) else {
             let known = allCases.map(\.rawValue).joined(separator: ", ")
             throw .unsupported(
-                what: "instruction set \"\(name)\"", remedy: "Choose one of \(known).")
+                what: "instruction set \"\(name)\"", remedy: "choose one of \(known)")
         }
         guard set <= best else {
             throw .unsupported(
                 what: "instruction set \(name) on this processor",
-                remedy: "Leave it out, or choose \(best.rawValue) or less.")
+                remedy: "leave it out, or choose \(best.rawValue) or less")
         }
         return set
     }

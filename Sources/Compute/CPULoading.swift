@@ -27,7 +27,7 @@ struct WeightLoader {
             throw .unreadable(
                 tensor: source.segments.first?.tensor.name ?? "(none)",
                 reason: "a matrix of \(source.rows) × \(source.columns); columns may be "
-                    + "1...\(K_INPUTS_MAX)")
+                    + "from 1 to \(K_INPUTS_MAX)")
         }
         var runs: [Run] = []
         for segment in source.segments where !segment.rows.isEmpty {
@@ -35,7 +35,7 @@ struct WeightLoader {
                 throw .unreadable(
                     tensor: segment.tensor.name,
                     reason: "rows of \(source.columns) do not fill blocks of "
-                        + "\(segment.tensor.type.block.values) (\(segment.tensor.type.rawValue))")
+                        + "\(segment.tensor.type.block.values) (\(segment.tensor.type.name))")
             }
             if let last = runs.indices.last, runs[last].type == segment.tensor.type {
                 runs[last].segments.append(segment)

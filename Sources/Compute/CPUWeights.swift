@@ -81,19 +81,13 @@ struct WeightLayout {
             case .f16: UInt32(K_FORMAT_F16.rawValue)
             case .bf16: UInt32(K_FORMAT_BF16.rawValue)
             case .integers(let scheme): scheme.form.format
-            case nil:
-                switch stored {
-                case .f32: UInt32(K_FORMAT_F32.rawValue)
-                case .f16: UInt32(K_FORMAT_F16.rawValue)
-                case .bf16: UInt32(K_FORMAT_BF16.rawValue)
-                default: k_quant_format_of(stored.kernels)
-                }
+            case nil: k_stored_format(stored.kernels)
             }
         let scheme = wanted?.scheme
         try self.init(
             format, scheme?.activations ?? .dynamic,
             rounding: scheme.flatMap { $0.isBlockType ? nil : $0 },
-            name: "weights stored as \(stored.rawValue)", set: set, options: options)
+            name: "weights stored as \(stored.name)", set: set, options: options)
     }
 
     /// - Parameter activations: what quantised weights are multiplied with.
@@ -121,40 +115,10 @@ struct WeightLayout {
         else {
             throw .unsupported(
                 what: name,
-                remedy: "Convert the model to bf16, or load it with another weight format.")
+                remedy: "convert the model to bf16, or load it with another weight format")
         }
         unsafe self.operations = operations
         unsafe self.exact = exact
-    }
-}
-
-extension StoredType {
-    var kernels: k_stored {
-        switch self {
-        case .f32: K_STORED_F32
-        case .f16: K_STORED_F16
-        case .bf16: K_STORED_BF16
-        case .q8_0: K_STORED_Q8_0
-        case .q4_0: K_STORED_Q4_0
-        case .q4_1: K_STORED_Q4_1
-        case .q5_0: K_STORED_Q5_0
-        case .q5_1: K_STORED_Q5_1
-        case .q2_K: K_STORED_Q2_K
-        case .q3_K: K_STORED_Q3_K
-        case .q4_K: K_STORED_Q4_K
-        case .q5_K: K_STORED_Q5_K
-        case .q6_K: K_STORED_Q6_K
-        case .iq4_NL: K_STORED_IQ4_NL
-        case .iq4_XS: K_STORED_IQ4_XS
-        }
-    }
-
-    /// Bytes of a row, or nil where rows do not end at a block border.
-    func rowBytes(columns: Int) -> Int? {
-        guard columns > 0, columns % block.values == 0 else { return nil }
-        let (bytes, overflow) = (columns / block.values).multipliedReportingOverflow(
-            by: block.bytes)
-        return overflow ? nil : bytes
     }
 }
 
@@ -288,12 +252,12 @@ package final class CPUCache {
             throw .unsupported(
                 what: "a KV cache of \(layout.layers) layers, \(layout.kvHeads) heads of "
                     + "\(layout.headDim) and \(layout.blocks) blocks",
-                remedy: "All must be positive, and the head size even and at most \(K_DIM_MAX).")
+                remedy: "all must be positive, and the head size even and at most \(K_DIM_MAX)")
         }
         guard layout.blockTokens > 0, layout.blockTokens % Int(K_PAGE) == 0 else {
             throw .unsupported(
                 what: "KV blocks of \(layout.blockTokens) tokens",
-                remedy: "Use a multiple of \(K_PAGE).")
+                remedy: "use a multiple of \(K_PAGE)")
         }
         let format: k_cache_format =
             switch layout.format {
@@ -306,7 +270,7 @@ package final class CPUCache {
                 set.kernels, format, precision == .bf16 ? K_PRECISION_BF16 : K_PRECISION_F32)
         else {
             throw .unsupported(
-                what: "a KV cache in \(layout.format.rawValue)", remedy: "Choose bf16.")
+                what: "a KV cache in \(layout.format.rawValue)", remedy: "choose bf16")
         }
         let pageBytes = unsafe operations.pointee.page_bytes(Int32(layout.headDim))
         blockBytes = layout.kvHeads * (layout.blockTokens / Int(K_PAGE)) * pageBytes

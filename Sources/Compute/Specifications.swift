@@ -33,32 +33,6 @@ package struct ComputeOptions: Sendable {
     package init() {}
 }
 
-/// One tensor as a file stores it.
-package enum StoredType: String, Sendable, CaseIterable {
-    case f32, f16, bf16
-    case q8_0, q4_0, q4_1, q5_0, q5_1, q2_K, q3_K, q4_K, q5_K, q6_K, iq4_NL, iq4_XS
-
-    /// Values that share one block, and the bytes of that block.
-    package var block: (values: Int, bytes: Int) {
-        switch self {
-        case .f32: (1, 4)
-        case .f16, .bf16: (1, 2)
-        case .q8_0: (32, 34)
-        case .q4_0: (32, 18)
-        case .q4_1: (32, 20)
-        case .q5_0: (32, 22)
-        case .q5_1: (32, 24)
-        case .q2_K: (256, 84)
-        case .q3_K: (256, 110)
-        case .q4_K: (256, 144)
-        case .q5_K: (256, 176)
-        case .q6_K: (256, 210)
-        case .iq4_NL: (32, 18)
-        case .iq4_XS: (256, 136)
-        }
-    }
-}
-
 /// Gives the bytes of one stored tensor.
 package protocol TensorReader: Sendable {
     /// Fills `buffer` with the tensor's bytes from `offset` on.

@@ -13,7 +13,7 @@ final class ThreadPool {
         let wanted = requested ?? Int(k_cores())
         guard (1...Int(K_THREADS_LIMIT)).contains(wanted) else {
             throw .unsupported(
-                what: "\(wanted) threads", remedy: "Choose between 1 and \(K_THREADS_LIMIT).")
+                what: "\(wanted) threads", remedy: "choose from 1 to \(K_THREADS_LIMIT)")
         }
         guard let pool = unsafe k_pool_create(Int32(wanted), ThreadPool.scratchBytes) else {
             throw .outOfMemory(requestedBytes: wanted * ThreadPool.scratchBytes)

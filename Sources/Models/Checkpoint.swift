@@ -40,7 +40,7 @@ package struct CheckpointTensor: Sendable {
 
     private var describedType: String {
         switch type {
-        case .stored(let type): type.rawValue
+        case .stored(let type): type.name
         case .integer(let bits, let signed): (signed ? "int" : "uint") + String(bits)
         case .other(let name): name
         }

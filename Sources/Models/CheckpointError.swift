@@ -56,19 +56,8 @@ extension CheckpointError: CustomStringConvertible {
             "\(excerpt(file)): architecture \(excerpt(name)) is not known; known are "
                 + known.joined(separator: ", ")
         case .backend(let error, let tensor):
-            "tensor \(excerpt(tensor)): \(describe(error))"
+            "tensor \(excerpt(tensor)): \(excerpt(error.description, limit: 600))"
         }
-    }
-}
-
-private func describe(_ error: BackendError) -> String {
-    switch error {
-    case .outOfMemory(let bytes):
-        "no memory for \(bytes) bytes; free memory, or load with a smaller weight format"
-    case .unreadable(let tensor, let reason): "\(excerpt(tensor)) cannot be read: \(reason)"
-    case .unsupported(let what, let remedy): "\(what) is not supported; \(remedy)"
-    case .notANumber(let row): "row \(row) is not a number"
-    case .device(let reason): reason
     }
 }
 
@@ -81,13 +70,12 @@ private func describe(_ shape: [Int]) -> String {
     shape.count <= 8 ? "\(shape)" : "[\(shape[0]), \(shape[1]), … \(shape.count) dimensions]"
 }
 
-/// Text of unknown origin made fit for one line: control characters escaped, at most 200
-/// characters.
-func excerpt(_ text: String) -> String {
+/// Text of unknown origin made fit for one line: control characters escaped, and cut.
+func excerpt(_ text: String, limit: Int = 200) -> String {
     var result = ""
     var count = 0
     for scalar in text.unicodeScalars {
-        if count == 200 { return result + "…" }
+        if count == limit { return result + "…" }
         if scalar.value < 32 || (127..<160).contains(scalar.value)
             || scalar.properties.generalCategory == .format
         {

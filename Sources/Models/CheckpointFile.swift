@@ -77,7 +77,9 @@ package final class CheckpointFile: Sendable {
         guard offset >= 0, count >= 0, count <= limit, !overflow, end <= byteCount else {
             throw .malformed(
                 file: path, offset: offset, field: "size",
-                reason: "\(count) bytes wanted; the file has \(byteCount), the limit is \(limit)")
+                reason: count > limit
+                    ? "\(formatBytes(count)), at most \(formatBytes(limit)) are read"
+                    : "\(count) bytes wanted; the file has \(byteCount)")
         }
         var reason: String?
         let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in

@@ -197,15 +197,15 @@ extension GGUF {
             }
             self.shape = shape
             let code = try cursor.integer(UInt32.self, "type of \(field)")
-            guard let known = ggmlTypes[code] else {
+            guard let known = GGMLType.all[code] else {
                 throw cursor.failure("type of \(field)", "type \(code) is unknown or not supported")
             }
             type = known.type
-            guard let columns = shape.last, columns % known.values == 0 else {
+            guard let columns = shape.last, columns % known.block.values == 0 else {
                 throw cursor.failure(
-                    "shape of \(field)", "rows are not multiples of \(known.values) values")
+                    "shape of \(field)", "rows are not multiples of \(known.block.values) values")
             }
-            byteCount = elements / known.values * known.bytes
+            byteCount = elements / known.block.values * known.block.bytes
             let offset = try cursor.integer(UInt64.self, "offset of \(field)")
             guard let offset = Int(exactly: offset) else {
                 throw cursor.failure("offset of \(field)", "\(offset) is outside the file")
@@ -215,45 +215,23 @@ extension GGUF {
     }
 }
 
+/// What a type number of ggml stands for.
 private struct GGMLType {
     let type: ElementType
-    let values: Int
-    let bytes: Int
+    let block: (values: Int, bytes: Int)
 
-    init(_ type: StoredType) {
-        self.type = .stored(type)
-        (values, bytes) = type.block
-    }
-
-    init(_ type: ElementType, values: Int = 1, bytes: Int) {
+    private init(_ type: ElementType, _ block: (values: Int, bytes: Int)) {
         self.type = type
-        self.values = values
-        self.bytes = bytes
+        self.block = block
     }
-}
 
-/// The type numbers of ggml. Those without kernels here are known by size, so that a file is
-/// refused for a tensor a model needs, by name, and not for one it ignores.
-private let ggmlTypes: [UInt32: GGMLType] = [
-    0: GGMLType(.f32), 1: GGMLType(.f16), 2: GGMLType(.q4_0), 3: GGMLType(.q4_1),
-    6: GGMLType(.q5_0), 7: GGMLType(.q5_1), 8: GGMLType(.q8_0), 10: GGMLType(.q2_K),
-    11: GGMLType(.q3_K), 12: GGMLType(.q4_K), 13: GGMLType(.q5_K), 14: GGMLType(.q6_K),
-    20: GGMLType(.iq4_NL), 23: GGMLType(.iq4_XS), 30: GGMLType(.bf16),
-    9: GGMLType(.other("Q8_1"), values: 32, bytes: 36),
-    15: GGMLType(.other("Q8_K"), values: 256, bytes: 292),
-    16: GGMLType(.other("IQ2_XXS"), values: 256, bytes: 66),
-    17: GGMLType(.other("IQ2_XS"), values: 256, bytes: 74),
-    18: GGMLType(.other("IQ3_XXS"), values: 256, bytes: 98),
-    19: GGMLType(.other("IQ1_S"), values: 256, bytes: 50),
-    21: GGMLType(.other("IQ3_S"), values: 256, bytes: 110),
-    22: GGMLType(.other("IQ2_S"), values: 256, bytes: 82),
-    24: GGMLType(.integer(bits: 8, signed: true), bytes: 1),
-    25: GGMLType(.integer(bits: 16, signed: true), bytes: 2),
-    26: GGMLType(.integer(bits: 32, signed: true), bytes: 4),
-    27: GGMLType(.integer(bits: 64, signed: true), bytes: 8),
-    28: GGMLType(.other("F64"), bytes: 8),
-    29: GGMLType(.other("IQ1_M"), values: 256, bytes: 56),
-    34: GGMLType(.other("TQ1_0"), values: 256, bytes: 54),
-    35: GGMLType(.other("TQ2_0"), values: 256, bytes: 66),
-    39: GGMLType(.other("MXFP4"), values: 32, bytes: 17),
-]
+    static let all: [UInt32: GGMLType] = {
+        var types: [UInt32: GGMLType] = [:]
+        for type in ForeignType.all { types[type.ggml] = GGMLType(.other(type.name), type.block) }
+        for (number, bits) in [(24, 8), (25, 16), (26, 32), (27, 64)] as [(UInt32, Int)] {
+            types[number] = GGMLType(.integer(bits: bits, signed: true), (1, bits / 8))
+        }
+        for type in StoredType.allCases { types[type.ggml] = GGMLType(.stored(type), type.block) }
+        return types
+    }()
+}

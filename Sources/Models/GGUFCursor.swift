@@ -1,3 +1,5 @@
+import AutoGLMCompute
+
 /// Reads the head of a GGUF file piece by piece, never past the end and never more than asked.
 struct GGUFCursor {
     let file: CheckpointFile
@@ -58,7 +60,8 @@ struct GGUFCursor {
     {
         let count = try count("length of \(field)", elementBytes: 1)
         guard count <= limit else {
-            throw failure("length of \(field)", "\(count) bytes, the limit is \(limit)")
+            throw failure(
+                "length of \(field)", "\(formatBytes(count)), the limit is \(formatBytes(limit))")
         }
         try need(count, field)
         let start = offset - windowStart

@@ -30,7 +30,7 @@ package struct ModelInspection: Sendable {
             stored += tensor.byteCount
             let type =
                 if case .stored(let type) = tensor.type {
-                    type.rawValue
+                    type.name
                 } else {
                     PanelTensors.form(name).map { $0.rawValue + " panels" } ?? "integer"
                 }

@@ -133,7 +133,9 @@ package struct Quantizer {
     /// at once that they cannot read them.
     private func writeConfiguration(_ directory: String) throws {
         let file = sourceDirectory + "/" + loadOptions.configurationFile
-        let text = try String(contentsOfFile: file, encoding: .utf8)
+        let opened = try CheckpointFile(path: file)
+        let text = String(
+            decoding: try opened.bytes(at: 0, count: opened.byteCount), as: UTF8.self)
         guard let brace = text.firstIndex(of: "{"), !text.contains("\"quantization_config\"") else {
             throw CheckpointError.configuration(
                 file: file, key: "quantization_config", value: "null",
@@ -149,7 +151,7 @@ package struct Quantizer {
               },
             """
         let whole = text[...brace] + entry + text[text.index(after: brace)...]
-        try Data(whole.utf8).write(to: URL(filePath: directory + "/config.json"))
+        try write(Data(whole.utf8), to: directory + "/config.json")
     }
 
     /// What belongs to a model besides weights and configuration.
@@ -160,16 +162,23 @@ package struct Quantizer {
     ]
 
     private func copyOthers(_ directory: String) throws -> [String] {
-        let manager = FileManager.default
-        let names = try manager.contentsOfDirectory(atPath: sourceDirectory)
-            .filter { Self.otherFiles.contains($0) }.sorted()
+        let names = Self.otherFiles.sorted().filter {
+            FileManager.default.fileExists(atPath: sourceDirectory + "/" + $0)
+        }
         for name in names {
             // The bytes, not a link to them.
             let file = try CheckpointFile(path: sourceDirectory + "/" + name)
-            let data = Data(try file.bytes(at: 0, count: file.byteCount))
-            try data.write(to: URL(filePath: directory + "/" + name))
+            try write(
+                Data(try file.bytes(at: 0, count: file.byteCount)), to: directory + "/" + name)
         }
         return names
+    }
+
+    private func write(_ data: Data, to path: String) throws(CheckpointError) {
+        do { try data.write(to: URL(filePath: path)) } catch {
+            // Foundation's own words name its error domains.
+            throw .unreadable(file: path, reason: "cannot be written")
+        }
     }
 }
 
@@ -223,7 +232,7 @@ private final class PanelRecorder: WeightRecorder {
                 remedy: "convert the original to bf16 first")
         }
         writer.begin(
-            name, type: type.rawValue.uppercased(), shape: tensor.shape,
+            name, type: type.name.uppercased(), shape: tensor.shape,
             byteCount: tensor.byteCount)
         try writer.copy(tensor)
     }

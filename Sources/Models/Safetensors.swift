@@ -111,8 +111,8 @@ package enum Safetensors {
         guard length <= UInt64(headerLimit), length <= UInt64(file.byteCount - 8) else {
             throw .malformed(
                 file: file.path, offset: 0, field: "header length",
-                reason: "\(length) bytes; the file has \(file.byteCount), "
-                    + "the limit is \(headerLimit)")
+                reason: "\(formatBytes(Int(clamping: length))); the file has "
+                    + "\(formatBytes(file.byteCount)), the limit is \(formatBytes(headerLimit))")
         }
         let header = try file.bytes(at: 8, count: Int(length))
         do {

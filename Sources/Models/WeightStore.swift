@@ -133,7 +133,7 @@ func decodeFloats(_ bytes: [UInt8], _ tensor: CheckpointTensor) throws(Checkpoin
         return (0..<bytes.count / 2).map { Float(Float16(bitPattern: half($0))) }
     default:
         throw .unsupported(
-            what: "tensor \(excerpt(tensor.name)) of type \(type.rawValue)",
+            what: "tensor \(excerpt(tensor.name)) of type \(type.name)",
             file: tensor.file.path, remedy: "vectors must be f32, f16 or bf16")
     }
 }

@@ -215,7 +215,7 @@ import Testing
         let reader = MemoryReader(bytes: [])
         for (type, shape) in [
             (StoredType.bf16, [4, 0]), (.bf16, [0, 4]), (.bf16, [4, 1 << 40]), (.q8_0, [4, 33]),
-            (.q4_K, [4, 128]), (.f32, [1 << 40, 4]),
+            (.named("q4_K"), [4, 128]), (.f32, [1 << 40, 4]),
         ] {
             let tensor = StoredTensor(name: "x", type: type, shape: shape, reader: reader)
             #expect(throws: BackendError.self) {

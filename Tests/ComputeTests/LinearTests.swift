@@ -8,7 +8,7 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
     var set: InstructionSet
     var precision: ComputePrecision
     var type: StoredType
-    var testDescription: String { "\(set.rawValue) \(precision.rawValue) × \(type.rawValue)" }
+    var testDescription: String { "\(set.rawValue) \(precision.rawValue) × \(type.name)" }
     static var all: [ProductCase] {
         InstructionSet.available.flatMap { set in
             ComputePrecision.allCases.flatMap { precision in
@@ -95,7 +95,7 @@ struct ProductCase: CustomTestStringConvertible, Sendable {
         }
     }
 
-    /// Fused multiply-adds in one order: every set but the dot products of bf16 gives the same bits.
+    /// Fused multiply-adds in one order: every set but bf16's dot products gives the same bits.
     @Test(arguments: [StoredType.f32, .f16, .bf16]) func setsAgreeBitwise(_ type: StoredType) throws
     {
         var random = Random(3)

@@ -16,17 +16,18 @@ private struct VectorFile: Decodable { var types: [String: Vectors] }
 
 extension StoredType {
     /// The name GGUF tools use.
-    var ggufName: String { rawValue.uppercased() }
+    var ggufName: String { name.uppercased() }
+    static func named(_ name: String) -> StoredType { allCases.first { $0.name == name } ?? f32 }
     static let quantised = allCases.filter { $0.block.values > 1 }
     /// Places of the f16 scales in a block.
     var scalesAt: [Int] {
-        switch self {
-        case .q8_0, .q4_0, .q5_0, .iq4_NL, .iq4_XS: [0]
-        case .q4_1, .q5_1, .q4_K, .q5_K: [0, 2]
-        case .q2_K: [80, 82]
-        case .q3_K: [108]
-        case .q6_K: [208]
-        case .f32, .f16, .bf16: []
+        switch name {
+        case "q8_0", "q4_0", "q5_0", "iq4_NL", "iq4_XS": [0]
+        case "q4_1", "q5_1", "q4_K", "q5_K": [0, 2]
+        case "q2_K": [80, 82]
+        case "q3_K": [108]
+        case "q6_K": [208]
+        default: []
         }
     }
     /// Random blocks whose scales are ordinary numbers.
@@ -103,7 +104,7 @@ extension StoredType {
         throws
     {
         var random = Random(5)
-        let format = k_quant_format_of(type.kernels)
+        let format = k_stored_format(type.kernels)
         let operations = try #require(k_quant_set_formats(K_QUANT_SCALAR, format)).pointee
         for groups in type.block.values == 32 ? [1, 7, 8, 9, 33] : [8, 24] {
             let inputs = groups * 32
@@ -161,11 +162,29 @@ extension StoredType {
     }
 
     @Test func noTypeHasAFormatByMistake() {
-        #expect(k_quant_format_of(K_STORED_F32) == 0)
-        #expect(k_quant_format_of(K_STORED_BF16) == 0)
+        for (type, format) in [
+            (StoredType.f32, K_FORMAT_F32), (.f16, K_FORMAT_F16), (.bf16, K_FORMAT_BF16),
+        ] {
+            #expect(k_stored_format(type.kernels) == UInt32(format.rawValue))
+        }
         #expect(
-            Set(StoredType.quantised.map { k_quant_format_of($0.kernels) }).count
+            Set(StoredType.quantised.map { k_stored_format($0.kernels) }).count
                 == StoredType.quantised.count)
+    }
+
+    @Test("names and numbers of the table are each there once")
+    func tableOfFormats() {
+        let types = StoredType.allCases
+        #expect(types.count == 15 && StoredType.quantised.count == 12)
+        #expect(StoredType.f32.name == "f32" && StoredType.q4_0.ggml == 2)
+        #expect("\(StoredType.named("q6_K"))" == "q6_K" && StoredType.named("q6_K").ggml == 14)
+        #expect(StoredType.named("q6_K").block == (256, 210))
+        let foreign = ForeignType.all
+        #expect(foreign.contains { $0.name == "MXFP4" && $0.ggml == 39 && $0.block == (32, 17) })
+        #expect(
+            Set(types.map(\.ggml) + foreign.map(\.ggml)).count == types.count + foreign.count)
+        #expect(
+            Set(types.map(\.ggufName) + foreign.map(\.name)).count == types.count + foreign.count)
     }
 }
 

@@ -23,7 +23,7 @@ private struct Weights {
         let operations = k_quant_set_formats(K_QUANT_SCALAR, format)!.pointee
         panelBytes = operations.panel_bytes(Int32(inputs))
         panel = Panel(bytes: panelBytes * ((outputs + 31) / 32))
-        let type = StoredType.quantised.first { k_quant_format_of($0.kernels) == format }
+        let type = StoredType.quantised.first { k_stored_format($0.kernels) == format }
         for p in 0..<panels {
             let rows = min(32, outputs - p * 32)
             let to = panel.start + p * panelBytes
@@ -210,7 +210,7 @@ private struct Rows {
     }
 
     static let threadCases = InstructionSet.available.flatMap { set in
-        [StoredType.q4_0, .q6_K, .q2_K].map { (set, $0) }
+        [StoredType.q4_0, .named("q6_K"), .named("q2_K")].map { (set, $0) }
     }
 
     /// Through the backend: any threads, any rows, gated products and bias.

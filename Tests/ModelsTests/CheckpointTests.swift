@@ -198,28 +198,6 @@ import Testing
         }
     }
 
-    @Test("a note of Git LFS in place of a file is called what it is", arguments: [
-        "config.json", "generation_config.json", "model.safetensors.index.json",
-        "model.safetensors", "model.gguf", "model-00001-of-00002.safetensors",
-    ])
-    func gitLFSPointers(name: String) throws {
-        let note = "version https://git-lfs.github.com/spec/v1\noid sha256:"
-            + String(repeating: "0a", count: 32) + "\nsize 1949337704\n"
-        let directory = try TemporaryDirectory()
-        try TinyCheckpoint.llama().write(to: directory.url)
-        if name.hasSuffix("-of-00002.safetensors") {
-            try Data("{\"weight_map\": {\"model.norm.weight\": \"\(name)\"}}".utf8).write(
-                to: directory.url.appendingPathComponent("model.safetensors.index.json"))
-        }
-        try Data(note.utf8).write(to: directory.url.appendingPathComponent(name))
-        let path = directory.path + (name.hasSuffix(".gguf") ? "/" + name : "")
-        #expect(throws: CheckpointError.gitLFSPointer(file: directory.path + "/" + name)) {
-            _ = try ModelSource(path)
-        }
-        let text = "\(CheckpointError.gitLFSPointer(file: directory.path + "/" + name))"
-        #expect(text.contains("LFS") && text.contains("`git lfs pull` in \(directory.path)"))
-    }
-
     @Test("a file cut after it was opened is an error of the read")
     func cutWhileOpen() throws {
         let directory = try TemporaryDirectory()

@@ -147,13 +147,12 @@ import Testing
                 ("split.tensors.count", .i32(Int32(source.tensors.count))),
             ]
             for tensor in source.tensors.dropFirst(part * perPart).prefix(perPart) {
-                let codes: [StoredType: UInt32] = [.f32: 0, .f16: 1, .q8_0: 8]
-                guard case .stored(let type) = tensor.type, let code = codes[type] else {
+                guard case .stored(let type) = tensor.type else {
                     Issue.record("unexpected type")
                     continue
                 }
                 writer.tensors.append(.init(
-                    name: tensor.name, shape: tensor.shape, type: code,
+                    name: tensor.name, shape: tensor.shape, type: type.ggml,
                     bytes: try tensor.file.bytes(at: tensor.offset, count: tensor.byteCount)))
             }
             try Data(writer.file()).write(

@@ -379,37 +379,37 @@ enum StoredBlocks {
         func half(_ at: Int) -> Float {
             Float(Float16(bitPattern: UInt16(bytes[at]) | UInt16(bytes[at + 1]) << 8))
         }
-        switch type {
-        case .f32:
+        switch type.name {
+        case "f32":
             return (0..<bytes.count / 4).map { index in
                 Float(bitPattern: (0..<4).reduce(UInt32(0)) {
                     $0 | UInt32(bytes[4 * index + $1]) << (8 * UInt32($1))
                 })
             }
-        case .f16: return (0..<bytes.count / 2).map { half(2 * $0) }
-        case .bf16:
+        case "f16": return (0..<bytes.count / 2).map { half(2 * $0) }
+        case "bf16":
             return (0..<bytes.count / 2).map {
                 Float(bitPattern: UInt32(bytes[2 * $0]) << 16 | UInt32(bytes[2 * $0 + 1]) << 24)
             }
-        case .q8_0:
+        case "q8_0":
             return stride(from: 0, to: bytes.count, by: 34).flatMap { at in
                 (0..<32).map { half(at) * Float(Int8(bitPattern: bytes[at + 2 + $0])) }
             }
-        case .q4_0:
+        case "q4_0":
             return stride(from: 0, to: bytes.count, by: 18).flatMap { at in
                 (0..<32).map { i in
                     let byte = Int(bytes[at + 2 + i % 16])
                     return half(at) * Float((i < 16 ? byte & 15 : byte >> 4) - 8)
                 }
             }
-        case .q4_1:
+        case "q4_1":
             return stride(from: 0, to: bytes.count, by: 20).flatMap { at in
                 (0..<32).map { i in
                     let byte = Int(bytes[at + 4 + i % 16])
                     return half(at) * Float(i < 16 ? byte & 15 : byte >> 4) + half(at + 2)
                 }
             }
-        case .q5_1:
+        case "q5_1":
             return stride(from: 0, to: bytes.count, by: 24).flatMap { at in
                 (0..<32).map { i in
                     let byte = Int(bytes[at + 8 + i % 16])
@@ -419,7 +419,7 @@ enum StoredBlocks {
                 }
             }
         default:
-            throw .unsupported(what: type.rawValue, remedy: "the reference backend knows few types")
+            throw .unsupported(what: type.name, remedy: "the reference backend knows few types")
         }
     }
 }

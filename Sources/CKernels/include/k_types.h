@@ -28,13 +28,20 @@ k_isa k_best_isa(void);
 k_isa k_default_isa(void);
 const char *k_isa_name(k_isa isa);
 
-// How a file stores a tensor; the same order as `StoredType` in Swift.
+// How a file stores a tensor; see formats.def.
 typedef enum k_stored {
-  K_STORED_F32, K_STORED_F16, K_STORED_BF16,
-  K_STORED_Q8_0, K_STORED_Q4_0, K_STORED_Q4_1, K_STORED_Q5_0, K_STORED_Q5_1,
-  K_STORED_Q2_K, K_STORED_Q3_K, K_STORED_Q4_K, K_STORED_Q5_K, K_STORED_Q6_K,
-  K_STORED_IQ4_NL, K_STORED_IQ4_XS,
+#define K_PLAIN(constant, ...) K_STORED_##constant,
+#define K_BLOCK(constant, ...) K_STORED_##constant,
+#include "formats.def"
+  K_STORED_COUNT,
 } k_stored;
+
+// A type of tensors in files, with or without kernels here.
+typedef struct k_block_type {
+  const char *name;
+  uint32_t ggml;          // its number in GGUF files
+  int32_t values, bytes;  // values that share a block, and its bytes
+} k_block_type;
 
 // How a matrix is kept in memory. Values from K_FORMAT_QUANT on belong to the quantised family,
 // which names them in its own header.

@@ -51,8 +51,12 @@ const k_cache_ops *k_quant_set_cache(k_quant_set set);
 // rounding of activations. NULL for forms with super-scales or bits above the low four.
 const k_format_ops *k_quant_weight_only_ops(k_isa isa, uint32_t format);
 
-// The lossless format of a stored type; 0 where it is not a quantised type.
-uint32_t k_quant_format_of(k_stored stored);
+// The stored types, and those known by size alone.
+k_block_type k_stored_type(k_stored stored);
+int k_foreign_count(void);
+k_block_type k_foreign_type(int index);
+// The format in memory that holds a stored type without loss.
+uint32_t k_stored_format(k_stored stored);
 // Values that share a block of a stored type, and its bytes.
 int k_stored_block_values(k_stored stored);
 int k_stored_block_bytes(k_stored stored);
