@@ -86,9 +86,9 @@ let package = Package(
         .executableTarget(
             name: "AutoGLMCommand",
             dependencies: [
-                "CAutoGLMDefaultModel", "AutoGLM", "AutoGLMServer", "AutoGLMEngine",
-                "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMChat", "AutoGLMJinja",
-                "AutoGLMJSON", "AutoGLMDecoding", "AutoGLMObservability", "AutoGLMAPI",
+                "CAutoGLMDefaultModel", "AutoGLMServer", "AutoGLMChat", "AutoGLMEngine",
+                "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMJinja", "AutoGLMJSON",
+                "AutoGLMDecoding", "AutoGLMObservability", "AutoGLMAPI",
                 arguments, yams, logging, lifecycle,
             ],
             path: "Sources/Command", swiftSettings: strict),

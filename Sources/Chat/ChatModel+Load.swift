@@ -65,11 +65,15 @@ extension ChatModel {
             vocabulary: text.tokenizer.map { $0.vocabularyCount },
             stopTokens: text.stopTokens(
                 configured: source.config.stopTokens, vocabulary: source.config.vocabulary))
+        var facts = ModelFacts(
+            name: options.name ?? loaded.info.name, contextMax: loaded.contextMax,
+            vocabulary: loaded.engine.shape.vocabulary, fingerprint: loaded.fingerprint,
+            created: loaded.created)
+        facts.weightBytesPerStep = loaded.info.weightBytesPerStep
+        facts.bytesPerToken = loaded.info.bytesPerToken
+        facts.warnings = loaded.info.warnings
         self.init(
-            facts: ModelFacts(
-                name: options.name ?? loaded.info.name, contextMax: loaded.contextMax,
-                vocabulary: loaded.engine.shape.vocabulary, fingerprint: loaded.fingerprint,
-                created: loaded.created, warnings: loaded.info.warnings),
+            facts: facts,
             engine: loaded.engine, text: text, makers: makers, operators: options.sampling)
     }
 

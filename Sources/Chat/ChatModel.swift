@@ -15,19 +15,20 @@ package struct ModelFacts: Sendable {
     package var fingerprint: String
     /// Seconds since 1970.
     package var created: Int
+    /// Bytes of weights that a step of one token reads, and of keys and values of one position.
+    package var weightBytesPerStep = 0
+    package var bytesPerToken = 0
     /// What a person should know; one line each.
     package var warnings: [String] = []
 
     package init(
-        name: String, contextMax: Int, vocabulary: Int, fingerprint: String, created: Int,
-        warnings: [String] = []
+        name: String, contextMax: Int, vocabulary: Int, fingerprint: String, created: Int
     ) {
         self.name = name
         self.contextMax = contextMax
         self.vocabulary = vocabulary
         self.fingerprint = fingerprint
         self.created = created
-        self.warnings = warnings
     }
 }
 

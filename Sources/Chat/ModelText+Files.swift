@@ -7,18 +7,21 @@ extension ModelText {
     /// The text of a model whose files are open.
     /// - Throws: `TokenizerError`, `TemplateError` or ``TextFileError``.
     package init(_ source: ModelSource, templateOverride: String? = nil) throws {
-        if let directory = source.directory {
+        // Files beside the weights come first: they are what the model's makers published.
+        if let directory = source.directory,
+            source.tokenizer == nil || Self.hasTokenizer(directory)
+        {
             try self.init(directory: directory, templateOverride: templateOverride)
-        } else {
-            let file = source.tokenizer
-            try self.init(
-                tokenizer: try file.flatMap { file in
-                    file.tokens.isEmpty
-                        ? nil : try Tokenizer(gguf: GGUFVocabulary(file), file: source.path)
-                },
-                templates: file?.chatTemplates ?? [:], override: templateOverride,
-                name: source.config.name)
+            return
         }
+        let file = source.tokenizer
+        try self.init(
+            tokenizer: try file.flatMap { file in
+                file.tokens.isEmpty
+                    ? nil : try Tokenizer(gguf: GGUFVocabulary(file), file: source.path)
+            },
+            templates: file?.chatTemplates ?? [:], override: templateOverride,
+            name: source.config.name)
     }
 
     /// The text of a model at a path, of which nothing else is wanted: the weights need not be
@@ -26,9 +29,7 @@ extension ModelText {
     /// - Throws: `CheckpointError` besides.
     package init(path: String, templateOverride: String? = nil) throws {
         if FileManager.default.fileExists(atPath: path + "/config.json")
-            || Self.tokenizerFiles.contains(where: {
-                FileManager.default.fileExists(atPath: path + "/" + $0)
-            })
+            || Self.hasTokenizer(path)
         {
             try self.init(directory: path, templateOverride: templateOverride)
         } else {
@@ -38,12 +39,15 @@ extension ModelText {
 
     private static let tokenizerFiles = ["tokenizer.json", "tokenizer.model", "vocab.json"]
 
-    private init(directory: String, templateOverride: String?) throws {
-        let hasTokenizer = Self.tokenizerFiles.contains {
+    private static func hasTokenizer(_ directory: String) -> Bool {
+        tokenizerFiles.contains {
             FileManager.default.fileExists(atPath: directory + "/" + $0)
         }
+    }
+
+    private init(directory: String, templateOverride: String?) throws {
         try self.init(
-            tokenizer: hasTokenizer ? try Tokenizer.load(directory: directory) : nil,
+            tokenizer: Self.hasTokenizer(directory) ? try Tokenizer.load(directory: directory) : nil,
             templates: templateOverride == nil ? try Self.templates(in: directory) : [:],
             override: templateOverride,
             name: directory.split(separator: "/").last.map(String.init) ?? directory)

@@ -48,9 +48,9 @@ struct Bench: ParsableCommand {
     }
 
     func run() throws {
-        let path = try model.path()
-        let loaded = try loadWeights(model, path: path)
-        let arithmetic = try arithmetic(path)
+        let source = try ModelSource(try model.path())
+        let loaded = try loadWeights(model, source)
+        let arithmetic = try arithmetic(source)
         let before = try MachineProbe.measure(threads: model.threads)
         let timer = StepTimer(model: loaded, repetitions: repetitions)
         var rows: [BenchRow] = []
@@ -68,8 +68,8 @@ struct Bench: ParsableCommand {
     }
 
     /// What most of the weights are multiplied as.
-    private func arithmetic(_ path: String) throws -> BenchLimits.Arithmetic {
-        let precision = try model.computeOptions(path).precision
+    private func arithmetic(_ source: ModelSource) throws -> BenchLimits.Arithmetic {
+        let precision = try model.computeOptions(source).precision
         let floats: BenchLimits.Arithmetic = precision == .bf16 ? .bf16 : .f32
         switch model.quantization {
         case .integers(let scheme): return scheme.activations == .float ? .f32 : .int8
@@ -77,7 +77,7 @@ struct Bench: ParsableCommand {
         case .bf16: return floats
         case nil: break
         }
-        let inspection = try ModelInspection(path)
+        let inspection = ModelInspection(source)
         if let scheme = inspection.scheme {
             return scheme.activations == .float ? .f32 : .int8
         }

@@ -39,7 +39,7 @@ struct Doctor: ParsableCommand {
             ("cores", "\(features.cores) usable, \(backend.threads) threads computing"),
             (
                 "memory",
-                "\(formatBytes(Int(memory))), \(formatBytes(LoadedModel.availableMemory())) available"
+                "\(formatBytes(Int(memory))), \(formatBytes(LoadedEngine.availableMemory())) available"
             ),
         ]
         for entry in probe.bandwidth {
@@ -80,7 +80,7 @@ struct Doctor: ParsableCommand {
             "kernels": .string(backend.instructionSet.rawValue),
             "cores": .int(Int64(features.cores)), "threads": .int(Int64(backend.threads)),
             "memory_bytes": .int(Int64(ProcessInfo.processInfo.physicalMemory)),
-            "memory_available_bytes": .int(Int64(LoadedModel.availableMemory())),
+            "memory_available_bytes": .int(Int64(LoadedEngine.availableMemory())),
             "memory_bandwidth": .array(bandwidth),
             "f32_operations_per_second": .double(probe.f32PerSecond),
             "bf16_operations_per_second": .double(probe.bf16PerSecond),

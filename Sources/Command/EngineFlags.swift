@@ -76,7 +76,7 @@ struct ModelFlags: ParsableArguments {
 
 /// Whether most of a model's weights are f32 in its files.
 func isKeptInF32(_ source: ModelSource) throws -> Bool {
-    let inspection = try ModelInspection(source)
+    let inspection = ModelInspection(source)
     return inspection.scheme == nil && inspection.storedTypes.first?.type == "f32"
 }
 

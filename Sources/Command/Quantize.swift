@@ -119,7 +119,7 @@ struct Quantize: ParsableCommand {
         do {
             result.duration = try clock.measure {
                 let report = try quantizer.write(
-                    to: partial, backend: try CPUBackend(options: computeOptions(source))
+                    to: partial, backend: try CPUBackend(options: computeOptions(ModelSource(source)))
                 ) { model in
                     bar.clear()
                     if let text = texts.calibration { _ = try text.meanNLL(model) }
@@ -158,9 +158,9 @@ struct Quantize: ParsableCommand {
         return (calibration, evaluation)
     }
 
-    private func computeOptions(_ path: String) throws -> ComputeOptions {
+    private func computeOptions(_ source: ModelSource) throws -> ComputeOptions {
         var options = ComputeOptions()
-        if try isKeptInF32(path) { options.precision = .f32 }
+        if try isKeptInF32(source) { options.precision = .f32 }
         options.cacheFormat = options.precision == .f32 ? .f32 : .bf16
         options.threads = threads
         options.instructionSet = cpuIsa
@@ -169,12 +169,13 @@ struct Quantize: ParsableCommand {
 
     private func load(_ path: String, _ bar: ProgressBar) throws -> any CausalLM {
         defer { bar.clear() }
-        let compute = try computeOptions(path)
-        var options = LoadOptions()
+        let source = try ModelSource(path)
+        let compute = try computeOptions(source)
+        var options = source.options
         options.cacheFormat = compute.cacheFormat
         options.progress = { bar.update("loading", $0.bytesRead, $0.bytesTotal) }
         return try ModelLoader.load(
-            path, options: options, backend: try CPUBackend(options: compute))
+            source.with(options), backend: try CPUBackend(options: compute))
     }
 
     // MARK: What came of it

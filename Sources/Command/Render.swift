@@ -1,9 +1,7 @@
 import ArgumentParser
 import AutoGLMChat
-import AutoGLMEngine
 import AutoGLMJSON
 import AutoGLMJinja
-import AutoGLMText
 import Foundation
 
 struct Render: ParsableCommand {
@@ -54,36 +52,22 @@ struct Render: ParsableCommand {
             guard let data = FileManager.default.contents(atPath: template),
                 let source = String(data: data, encoding: .utf8)
             else { throw CommandError("cannot read --template \(template)") }
-            renderer = PromptRenderer(
-                template: try ChatTemplate(source: source, name: template), variables: [:])
+            renderer = .template(try ChatTemplate(source: source, name: template))
         } else {
-            let path = try modelPath(model)
-            let text = try ModelText(path)
-            guard let template = text.template else {
-                throw LoadError.missingChatTemplate(model: path)
-            }
-            renderer = PromptRenderer(template: template, variables: text.specialVariables)
+            renderer = .model(try ModelText(path: try modelPath(model)))
         }
         let date = now.flatMap(Self.date)
             ?? TemplateDate(secondsSince1970: Int(Date().timeIntervalSince1970))
         if jsonl {
             try mapLines { row throws in
-                let given = row.dictionary ?? [:]
-                return ["text": .string(try renderer.render(given, now: date))]
+                ["text": .string(try renderer.render(row.dictionary ?? [:], now: date))]
             }
             return
         }
-        var content = text ?? ""
-        if content == "-" {
-            let data = FileHandle.standardInput.readDataToEndOfFile()
-            guard let read = String(data: data, encoding: .utf8) else {
-                throw CommandError("standard input is not UTF-8 text")
-            }
-            content = read
-        }
+        let content = text == "-" ? try readStandardInput() : text ?? ""
         var messages: [JSONValue] = []
-        if let system { messages.append(chatMessage("system", system)) }
-        messages.append(chatMessage("user", content))
+        if let system { messages.append(ChatMessage(.system, system).json) }
+        messages.append(ChatMessage(.user, content).json)
         let prompt = try renderer.render(
             ["messages": .array(messages), "add_generation_prompt": true], now: date)
         print(prompt)
@@ -108,13 +92,25 @@ struct Render: ParsableCommand {
     }
 }
 
-/// A template and the variables that its model gives it.
-struct PromptRenderer {
-    let template: ChatTemplate
-    let variables: [String: JSONValue]
+/// What turns a conversation's variables into a prompt.
+enum PromptRenderer {
+    /// A template alone, which sees the variables as they are.
+    case template(ChatTemplate)
+    /// A model, whose family arranges the conversation first, as the server does.
+    case model(ModelText)
 
-    /// - Parameter given: the request's variables; they win over the model's.
     func render(_ given: [String: JSONValue], now: TemplateDate) throws -> String {
-        try template.render(variables.merging(given) { $1 }, now: now).text
+        switch self {
+        case .template(let template): return try template.render(given, now: now).text
+        case .model(let text):
+            var conversation = Conversation(
+                messages: given["messages"]?.arrayValue ?? [],
+                tools: given["tools"]?.arrayValue ?? [])
+            conversation.addsGenerationPrompt = given["add_generation_prompt"]?.boolValue ?? false
+            conversation.variables = given.filter {
+                !["messages", "tools", "add_generation_prompt"].contains($0.key)
+            }
+            return try text.render(conversation, now: now).text
+        }
     }
 }

@@ -1,13 +1,14 @@
 import ArgumentParser
+import AutoGLMChat
 import AutoGLMDecoding
 import AutoGLMEngine
 import AutoGLMJSON
-import AutoGLMText
 import Foundation
 
 struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Answer one prompt and exit.")
+        abstract: "Answer one prompt and exit.",
+        discussion: "Thinking and calls are printed as well, each marked as such.")
 
     @Argument(help: "The prompt; - reads it from standard input.")
     var prompt: String
@@ -19,6 +20,11 @@ struct Run: AsyncParsableCommand {
     @Option(help: "System message that goes before the prompt.")
     var system: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Tools the model may call: a JSON list as in OpenAI's API.", valueName: "file"))
+    var tools: String?
+
     @Flag(help: "Continue the prompt as plain text, without the chat template.")
     var raw = false
 
@@ -26,70 +32,114 @@ struct Run: AsyncParsableCommand {
     var stats = false
 
     func run() async throws {
-        var text = prompt
-        if prompt == "-" {
-            let data = FileHandle.standardInput.readDataToEndOfFile()
-            guard let read = String(data: data, encoding: .utf8) else {
-                throw CommandError("standard input is not UTF-8 text")
-            }
-            text = read
-        }
-        let loaded = try loadModel(model, capacity)
-        defer { loaded.engine.shutdown() }
-        let ids: [Int32]
-        if raw || !loaded.hasChatTemplate {
-            ids = try loaded.encode(text, addSpecial: true)
+        let text = prompt == "-" ? try readStandardInput() : prompt
+        let tools = try tools.map(ToolFile.read) ?? []
+        let loaded = try loadModel(model, capacity, sampling: SamplingOverrides())
+        defer { loaded.close() }
+        var options = AnswerOptions()
+        options.sampling = try sampling.overrides()
+        options.timeline.received = .now
+        let answer: AnswerStream
+        if raw || !loaded.text.hasTemplate {
+            answer = try loaded.complete([loaded.text.encode(text, addSpecial: true)], options)
         } else {
             var messages: [JSONValue] = []
-            if let system { messages.append(chatMessage("system", system)) }
-            messages.append(chatMessage("user", text))
-            ids = try loaded.prompt(messages: messages)
+            if let system { messages.append(ChatMessage(.system, system).json) }
+            messages.append(ChatMessage(.user, text).json)
+            answer = try await loaded.answer(
+                Conversation(messages: messages, tools: tools), options)
         }
-        let request = GenerationRequest(
-            prompt: ids, sampling: sampling.parameters(for: loaded))
-        let finish = try await printAnswer(
-            loaded, request, stripsFirstNewline: !raw && loaded.hasChatTemplate)
+        var printer = AnswerPrinter()
+        while let events = try await answer.next() { printer.print(events) }
+        let finish = printer.end()
         if stats, let finish { printError(describe(finish.usage)) }
     }
 }
 
-func chatMessage(_ role: String, _ content: String) -> JSONValue {
-    ["role": .string(role), "content": .string(content)]
+/// The text on standard input.
+func readStandardInput() throws -> String {
+    let data = FileHandle.standardInput.readDataToEndOfFile()
+    guard let text = String(data: data, encoding: .utf8) else {
+        throw CommandError("standard input is not UTF-8 text")
+    }
+    return text
 }
 
-/// Streams an answer to standard output.
-/// - Parameter stripsFirstNewline: GLM-4 opens an answer with the line break that separates the
-///   role from the text; it is not part of the text.
-/// - Returns: how it ended, and nil when it was interrupted.
-@discardableResult
-func printAnswer(
-    _ model: LoadedModel, _ request: GenerationRequest, stripsFirstNewline: Bool,
-    collect: ((String) -> Void)? = nil
-) async throws -> Finish? {
-    var isFirst = stripsFirstNewline
-    var finish: Finish?
-    var last = "\n"
-    for try await event in try model.completion(request) {
-        var text = event.text
-        if isFirst, !text.isEmpty {
-            if text.hasPrefix("\n") { text.removeFirst() }
-            isFirst = false
+/// A file of tools, as OpenAI's API has them in a request.
+enum ToolFile {
+    static func read(_ path: String) throws -> [JSONValue] {
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw CommandError("cannot read \(path)")
         }
-        if !text.isEmpty {
-            printNow(text)
-            collect?(text)
-            last = text
+        let value: JSONValue
+        do {
+            value = try JSONValue.parse(Array(data))
+        } catch {
+            throw CommandError("\(path): \(error)")
         }
-        finish = event.finish ?? finish
+        guard let tools = value.arrayValue ?? value["tools"]?.arrayValue,
+            tools.allSatisfy({ $0["function"]?["name"]?.stringValue != nil })
+        else {
+            throw CommandError(
+                "\(path) is no list of tools; expected "
+                    + "[{\"type\": \"function\", \"function\": {\"name\": …}}]")
+        }
+        return tools
     }
-    if !last.hasSuffix("\n") { printNow("\n") }
-    return finish
+}
+
+/// Prints an answer as it comes: its text as it is, thinking and calls marked.
+struct AnswerPrinter {
+    private var last = "\n"
+    private var isThinking = false
+    private var finish: AnswerFinish?
+
+    mutating func print(_ events: [AnswerEvent]) {
+        for event in events {
+            switch event.part {
+            case .content(let text):
+                endThinking()
+                write(text)
+            case .reasoning(let text):
+                if !isThinking { write(Terminal.dim("[thinking]\n")) }
+                isThinking = true
+                write(Terminal.dim(text))
+            case .callStart(_, _, let name):
+                endThinking()
+                if !last.hasSuffix("\n") { write("\n") }
+                write("[call] \(name) ")
+            case .callArguments(_, let text): write(text)
+            case .callEnd: write("\n")
+            case .finish(let finish): self.finish = finish
+            case .prompt, .tokens: break
+            }
+        }
+    }
+
+    private mutating func endThinking() {
+        guard isThinking else { return }
+        isThinking = false
+        write(Terminal.dim("\n[answer]\n"))
+    }
+
+    private mutating func write(_ text: String) {
+        guard !text.isEmpty else { return }
+        printNow(text)
+        last = text
+    }
+
+    /// Ends the line.
+    /// - Returns: how the answer ended; nil when it was interrupted.
+    mutating func end() -> AnswerFinish? {
+        if !last.hasSuffix("\n") { write("\n") }
+        return finish
+    }
 }
 
 /// "12 prompt tokens (8 cached) in 0.01 s, 40 tokens in 0.20 s (200.0 tokens/s)"
 func describe(_ usage: Usage) -> String {
-    let prefill = usage.prefillTime / .seconds(1)
-    let decode = usage.decodeTime / .seconds(1)
+    let prefill = usage.timeline.prefillTime / .seconds(1)
+    let decode = usage.timeline.decodeTime / .seconds(1)
     var line = "\(usage.promptTokens) prompt tokens (\(usage.cachedTokens) cached) in "
         + "\(decimal(prefill, 3)) s, \(usage.completionTokens) tokens in "
         + "\(decimal(decode, 3)) s"

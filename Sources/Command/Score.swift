@@ -44,7 +44,7 @@ struct Score: ParsableCommand {
         let path = try model.path()
         let tokens = try tokens(path)
         guard !tokens.isEmpty else { throw CommandError("there is nothing to score: no tokens") }
-        let loaded = try loadWeights(model, path: path)
+        let loaded = try loadWeights(model, ModelSource(path))
         let info = loaded.info
         guard tokens.count <= info.contextLength else {
             throw CommandError(
@@ -94,16 +94,16 @@ struct Score: ParsableCommand {
 }
 
 /// Reads weights without an engine.
-func loadWeights(_ flags: ModelFlags, path: String) throws -> any CausalLM {
+func loadWeights(_ flags: ModelFlags, _ source: ModelSource) throws -> any CausalLM {
     let bar = ProgressBar()
     defer { bar.clear() }
-    var options = LoadOptions()
+    var options = source.options
     options.weightFormat = flags.quantization
-    let compute = try flags.computeOptions(path)
+    let compute = try flags.computeOptions(source)
     options.cacheFormat = compute.cacheFormat
     options.progress = { bar.update("loading", $0.bytesRead, $0.bytesTotal) }
     let backend = try CPUBackend(options: compute)
-    return try ModelLoader.load(path, options: options, backend: backend)
+    return try ModelLoader.load(source.with(options), backend: backend)
 }
 
 /// One text, position by position.

@@ -1,7 +1,7 @@
 public import ArgumentParser
+import AutoGLMChat
 import AutoGLMCompute
 import AutoGLMEngine
-import AutoGLMModels
 import AutoGLMObservability
 import AutoGLMServer
 import Foundation
@@ -13,6 +13,7 @@ struct Serve: AsyncParsableCommand {
 
     @OptionGroup(title: "Model") var model: ModelFlags
     @OptionGroup(title: "Capacity") var capacity: CapacityFlags
+    @OptionGroup(title: "Sampling, where a request does not say") var sampling: SamplingFlags
     @OptionGroup(title: "Connections") var connections: ConnectionFlags
 
     @Option(help: "Address to listen on.")
@@ -77,8 +78,8 @@ struct Serve: AsyncParsableCommand {
         if Terminal.isErrorInteractive { options.loadingLogInterval = nil }
         // Whatever is wrong with the flags shows before the port is bound.
         try options.validate()
-        var engine = EngineOptions()
-        try capacity.apply(to: &engine)
+        var unused = ModelOptions()
+        try capacity.apply(to: &unused)
 
         let metrics = ServerMetrics(version: buildVersion)
         try await serve(options: options, metrics: metrics) { progress in
@@ -90,29 +91,29 @@ struct Serve: AsyncParsableCommand {
     private func load(
         metrics: ServerMetrics, logger: Logger,
         progress: @escaping @Sendable (Int, Int) -> Void
-    ) throws -> LoadedModel {
-        let loaded = try loadModel(model, capacity) { engine in
-            engine.queueRequests = queueLimit
-            engine.queueTimeout = .seconds(queueTimeout)
-            if let name = servedModelName.first { engine.name = name }
-            engine.onStep = { metrics.record($0) }
-            let showBar = engine.onProgress
-            engine.onProgress = { what, done, total in
+    ) throws -> ChatModel {
+        let loaded = try loadModel(model, capacity, sampling: sampling.overrides()) { options in
+            options.engine.queueRequests = queueLimit
+            options.engine.queueTimeout = .seconds(queueTimeout)
+            if let name = servedModelName.first { options.name = name }
+            options.engine.onStep = { metrics.record($0) }
+            let showBar = options.engine.onProgress
+            options.engine.onProgress = { what, done, total in
                 showBar?(what, done, total)
                 progress(done, total)
             }
         }
-        for warning in loaded.info.warnings { logger.warning("\(warning)") }
-        if let traffic = try memoryTraffic(loaded.info) { metrics.setMemoryTraffic(traffic) }
+        for warning in loaded.facts.warnings { logger.warning("\(warning)") }
+        if let traffic = try memoryTraffic(loaded.facts) { metrics.setMemoryTraffic(traffic) }
         return loaded
     }
 
     /// What decode steps are compared with. nil for a small model, whose weights come from the
     /// processor's caches and whose start is not to wait for a measurement, and where memory is
     /// short.
-    private func memoryTraffic(_ info: ModelInfo) throws -> MemoryTraffic? {
+    private func memoryTraffic(_ info: ModelFacts) throws -> MemoryTraffic? {
         let probe = 512 << 20
-        guard info.weightBytesPerStep >= probe, LoadedModel.availableMemory() >= 4 * probe else {
+        guard info.weightBytesPerStep >= probe, LoadedEngine.availableMemory() >= 4 * probe else {
             return nil
         }
         return MemoryTraffic(

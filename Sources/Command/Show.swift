@@ -27,11 +27,12 @@ struct Show: ParsableCommand {
     }
 
     func run() throws {
-        let path = try model.path()
-        var options = LoadOptions()
+        var source = try ModelSource(try model.path())
+        var options = source.options
         options.weightFormat = model.quantization
-        options.cacheFormat = try model.computeOptions(path).cacheFormat
-        let inspection = try ModelInspection(path, options: options)
+        options.cacheFormat = try model.computeOptions(source).cacheFormat
+        source = try source.with(options)
+        let inspection = ModelInspection(source)
         let facts = facts(inspection)
         if json {
             let value = JSONValue(members: facts.map { ($0.key, $0.value) })
@@ -97,7 +98,7 @@ struct Show: ParsableCommand {
         if let memory = inspection.memory(context: tokens, concurrency: concurrency) {
             let label = "memory for \(concurrency) × \(tokens) tokens"
             facts.append(.bytes("memory_bytes", label, memory))
-            let available = LoadedModel.availableMemory()
+            let available = LoadedEngine.availableMemory()
             facts.append(.bytes("memory_available_bytes", "memory available", available))
             if memory > available {
                 facts.append(

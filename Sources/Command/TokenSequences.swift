@@ -60,7 +60,7 @@ struct TokenSequences {
     /// A few hundred words of this program's own.
     /// - Returns: nil for a model without a tokenizer.
     init?(builtInFor model: String, limit: Int, length: Int) throws {
-        guard let tokenizer = try ModelText(model).tokenizer else { return nil }
+        guard let tokenizer = try ModelText(path: model).tokenizer else { return nil }
         name = "the built-in text"
         add(tokenizer.encode(Self.builtIn, addSpecial: true), limit, length)
     }
@@ -99,14 +99,11 @@ struct TokenSequences {
 
         init(_ model: String) throws {
             self.model = model
-            text = try ModelText(model)
+            text = try ModelText(path: model)
         }
 
         func text(_ content: String) throws -> [Int32] {
-            guard let tokenizer = text.tokenizer else {
-                throw LoadError.missingTokenizer(model: model)
-            }
-            return tokenizer.encode(content, addSpecial: true)
+            try text.encode(content, addSpecial: true)
         }
 
         func document(_ value: JSONValue) throws -> [Int32] {
@@ -125,21 +122,12 @@ struct TokenSequences {
             guard let messages = value["messages"]?.arrayValue ?? value.arrayValue,
                 !messages.isEmpty
             else { throw CommandError("expected messages, text or ids") }
-            guard let tokenizer = text.tokenizer else {
-                throw LoadError.missingTokenizer(model: model)
-            }
-            guard let template = text.template else {
-                throw LoadError.missingChatTemplate(model: model)
-            }
-            var variables = text.specialVariables
-            variables["messages"] = .array(messages)
-            variables["add_generation_prompt"] = false
-            if let tools = value["tools"]?.arrayValue, !tools.isEmpty {
-                variables["tools"] = .array(tools)
-            }
+            var conversation = Conversation(
+                messages: messages, tools: value["tools"]?.arrayValue ?? [])
+            conversation.addsGenerationPrompt = false
             // A fixed day, so that the numbers do not depend on when they were taken.
-            let date = TemplateDate(secondsSince1970: 1_700_000_000)
-            return tokenizer.encode(segments: try template.render(variables, now: date).segments)
+            return try text.prompt(
+                conversation, now: TemplateDate(secondsSince1970: 1_700_000_000))
         }
     }
 

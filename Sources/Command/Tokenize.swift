@@ -1,5 +1,5 @@
 import ArgumentParser
-import AutoGLMEngine
+import AutoGLMChat
 import AutoGLMJSON
 import AutoGLMText
 import Foundation
@@ -51,14 +51,7 @@ struct Tokenize: ParsableCommand {
             }
             return
         }
-        var input = text ?? ""
-        if input == "-" {
-            let data = FileHandle.standardInput.readDataToEndOfFile()
-            guard let read = String(data: data, encoding: .utf8) else {
-                throw CommandError("standard input is not UTF-8 text")
-            }
-            input = read
-        }
+        let input = text == "-" ? try readStandardInput() : text ?? ""
         if decode {
             let words = input.split { $0 == " " || $0 == "," || $0.isNewline }
             let ids = try words.map { word in
@@ -92,8 +85,8 @@ func modelPath(_ model: String?) throws -> String {
 }
 
 func loadTokenizer(_ path: String) throws -> Tokenizer {
-    guard let tokenizer = try ModelText(path).tokenizer else {
-        throw LoadError.missingTokenizer(model: path)
+    guard let tokenizer = try ModelText(path: path).tokenizer else {
+        throw ChatError.missingTokenizer(model: path)
     }
     return tokenizer
 }

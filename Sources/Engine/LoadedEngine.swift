@@ -172,19 +172,7 @@ package enum LoadError: Error, Equatable, CustomStringConvertible {
         case .contextTooLong(let tokens, let limit):
             "--max-model-tokens is \(tokens), but the model's context is \(limit). Lower it."
         case .outOfMemory(let what, let bytes, let remedy):
-            "There is no memory for \(what): \(readable(bytes)). \(remedy)"
+            "There is no memory for \(what): \(formatBytes(bytes)). \(remedy)"
         }
     }
-}
-
-/// "4.0 TiB"
-private func readable(_ bytes: Int) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-    var value = Double(bytes)
-    var unit = 0
-    while value >= 1024, unit < units.count - 1 {
-        value /= 1024
-        unit += 1
-    }
-    return "\((value * 10).rounded() / 10) \(units[unit])"
 }

@@ -97,19 +97,7 @@ struct ModelRunner: ~Copyable {
             return nil
         } catch {
             if case .notANumber = error { return .notANumber }
-            return .stepFailed(Self.describe(error))
-        }
-    }
-
-    private static func describe(_ error: BackendError) -> String {
-        switch error {
-        case .outOfMemory(let bytes):
-            "out of memory (\(bytes) bytes were asked for); lower --step-tokens or "
-                + "--kv-cache-memory"
-        case .unreadable(let tensor, let reason): "\(tensor): \(reason)"
-        case .unsupported(let what, let remedy): "\(what) is not supported; \(remedy)"
-        case .notANumber: "the logits are not numbers"
-        case .device(let reason): reason
+            return .stepFailed(error.description)
         }
     }
 

@@ -1,7 +1,9 @@
 import AutoGLMAPI
 import AutoGLMChat
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMObservability
+import AutoGLMText
 import FoundationEssentials
 import HTTPTypes
 import Hummingbird

@@ -1,4 +1,5 @@
 package import AutoGLMChat
+import AutoGLMEngine
 import Foundation
 import Logging
 import ServiceLifecycle

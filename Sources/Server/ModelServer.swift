@@ -1,4 +1,5 @@
 package import AutoGLMChat
+import AutoGLMEngine
 package import AutoGLMObservability
 import HTTPTypes
 package import Hummingbird

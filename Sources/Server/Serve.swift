@@ -1,3 +1,5 @@
+import AutoGLMChat
+import AutoGLMEngine
 package import AutoGLMObservability
 import Glibc
 import Hummingbird

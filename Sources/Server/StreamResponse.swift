@@ -1,4 +1,5 @@
 import AutoGLMAPI
+import AutoGLMChat
 import AutoGLMEngine
 import HTTPTypes
 import Hummingbird
