@@ -25,7 +25,10 @@ struct TemplateStyle: Sendable, Equatable {
 
     init(_ template: ChatTemplate, variables: [String: JSONValue]) {
         let probe = Probe(template: template, variables: variables)
-        calls = Calls.allCases.first { $0 != .spelled && probe.showsCall($0) } ?? .spelled
+        let candidates = Calls.allCases.filter { $0 != .spelled }
+        // Some print the name alone.
+        calls = candidates.first { probe.showsCall($0, with: [Probe.name, Probe.value]) }
+            ?? candidates.first { probe.showsCall($0, with: [Probe.name]) } ?? .spelled
         let history = calls == .spelled ? Calls.object : calls
         showsResults = probe.rendered(history)?.contains(Probe.result) ?? true
         showsTools = probe.rendered(nil)?.contains(Probe.name) ?? true
@@ -54,14 +57,15 @@ struct TemplateStyle: Sendable, Equatable {
     private struct Probe {
         static let name = "probe_tool"
         static let result = "probe-result-9"
-        private static let value = "probe-value-7"
+        static let question = "probe-question-3"
+        static let value = "probe-value-7"
 
         let template: ChatTemplate
         let variables: [String: JSONValue]
 
         /// - Parameter calls: nil renders without a call and its result.
         func rendered(_ calls: Calls?) -> String? {
-            var messages: [JSONValue] = [["role": "user", "content": "q"]]
+            var messages: [JSONValue] = [["role": "user", "content": .string(Self.question)]]
             if let calls { messages += history(calls) }
             var all = variables
             all["messages"] = .array(messages)
@@ -95,17 +99,20 @@ struct TemplateStyle: Sendable, Equatable {
                     "role": "tool", "content": .string(Self.result), "tool_call_id": id,
                     "name": .string(Self.name),
                 ],
-                ["role": "assistant", "content": "a"], ["role": "user", "content": "q"],
+                ["role": "assistant", "content": "a"],
+                ["role": "user", "content": .string(Self.question)],
             ]
         }
 
-        /// Whether the call is there with its argument, as JSON or markup and not as Python prints
-        /// it or as a string within a string.
-        func showsCall(_ calls: Calls) -> Bool {
+        /// Whether the call is there with these words, as JSON or markup and not as Python prints
+        /// it or as a string within a string. The tools' own description does not count.
+        func showsCall(_ calls: Calls, with words: [String]) -> Bool {
             guard let text = rendered(calls) else { return false }
-            return text.contains(Self.value) && text.contains(Self.name)
-                && !text.contains("{'probe_key'") && !text.contains("\\\"probe_key")
-                && !text.contains(">None<") && !text.contains("\nNone")
+            let parts = text.split(separator: Self.question, omittingEmptySubsequences: false)
+            guard parts.count == 3 else { return false }
+            let botched = ["{'probe_key'", "\\\"probe_key", ">None<", "\nNone"]
+            return words.allSatisfy { parts[1].contains($0) }
+                && !botched.contains { parts[1].contains($0) }
         }
     }
 }
