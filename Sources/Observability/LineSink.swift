@@ -11,7 +11,7 @@ final class LineSink: Sendable {
     /// A pipe that is ready takes this much without making us wait.
     private static let piece = 4_096
     /// A write to a pipe without a reader is an error of ours to count, not the process's end.
-    private static let ignoresBrokenPipes: Void = { _ = unsafe signal(SIGPIPE, SIG_IGN) }()
+    private static let ignoresBrokenPipes: Void = { _ = signal(SIGPIPE, SIG_IGN) }()
 
     /// Lines that could not be written.
     let dropped = Atomic<Int>(0)
