@@ -100,7 +100,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
             }
             phase = .body
             enterDeadline(.now() + timeouts.bodyIdle, context)
-            if (head.version.major, head.version.minor) >= (1, 1),
+            if !head.version.isBeforeHTTP11,
                 head.headers.first(name: "expect")?.lowercased() == "100-continue"
             {
                 let head = HTTPResponseHead(version: .http1_1, status: .continue)

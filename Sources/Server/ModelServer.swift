@@ -89,9 +89,9 @@ package struct ModelServer: Sendable {
     ) -> some ApplicationProtocol {
         let timeouts = ConnectionHandler.Timeouts(options)
         let onListening = onListening ?? options.onListening
-        // Below info, the framework's lines quote errors, and errors quote what a client sent.
+        // The framework's lines say nothing that ours do not, and show its internals.
         var frameworkLogger = options.logger
-        frameworkLogger.logLevel = max(frameworkLogger.logLevel, .info)
+        frameworkLogger.logLevel = .critical
         return Application(
             router: router(),
             server: HTTPServerBuilder { responder in

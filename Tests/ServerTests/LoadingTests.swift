@@ -203,7 +203,7 @@ import Testing
             let taken = await refusal { $0.port = client.port }
             #expect(taken == .taken(host: "127.0.0.1", port: client.port))
             #expect(
-                "\(try #require(taken))" == "port \(client.port) on 127.0.0.1 is taken by another "
+                taken?.description == "port \(client.port) on 127.0.0.1 is taken by another "
                     + "program; choose another with --port")
         }
         let foreign = await refusal {
