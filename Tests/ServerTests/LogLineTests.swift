@@ -80,7 +80,7 @@ import Testing
         #expect(line["client"] as? String == "127.0.0.1")
         #expect(line["model"] as? String == "scripted")
         #expect(line["key"] as? String == "key-1")
-        #expect(line["prompt_tokens"] as? Int == 1)
+        #expect(line["prompt_tokens"] as? Int == 2)
         #expect(line["cached_tokens"] as? Int == 2)
         #expect(line["completion_tokens"] as? Int == 13)
     }
