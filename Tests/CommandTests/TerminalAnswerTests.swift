@@ -16,10 +16,10 @@ import Testing
     }
 
     static let texts = [
-        "The quick brown fox jumps over the lazy dog.\n\n- one\n- two  \n  indented text that wraps\n",
+        "The quick brown fox jumps over the lazy dog.\n\n- one\n- two  \n  indented, it wraps\n",
         "\nGLM-4 begins with a line break", "a\r\nb\u{1B}[31mred\u{202E}\u{7}", "  \n\n ", "",
         "世界，你好。这是一个很长的句子，没有空格！ok 完", "e\u{301}e\u{301} 👩‍💻👍🏽🇩🇪🇫🇷 ❤\u{FE0F}x",
-        "code:\n```swift\nlet a = \"a long line that is not to be wrapped at all\"\n\n  x\n```\nand on it goes",
+        "code:\n```swift\nlet a = \"a long line that is not to be wrapped\"\n\n  x\n```\nand on",
         "````\n```\nnot closed by three, so this line stays long\n````\nback to wrapped text here",
         "~~~\na b\n~~~", "```inline``` code is no fence, so the line wraps",
         "https://example.com/a/very/long/address?with=everything and then more words",
@@ -92,8 +92,8 @@ import Testing
 
     @Test func styles() {
         let pieces: [Piece] = [
-            ("\n", .thinking), ("let me ", .thinking), ("see\n\n", .thinking), ("\n\nYes.", .answer),
-            ("f(1)", .call), ("stopped", .note),
+            ("\n", .thinking), ("let me ", .thinking), ("see\n\n", .thinking),
+            ("\n\nYes.", .answer), ("f(1)", .call), ("stopped", .note),
         ]
         #expect(output(pieces, columns: 40, hasColor: true) == """
             \u{1B}[2mthinking

@@ -17,7 +17,8 @@ private final class Person {
         leave: @escaping @Sendable (Int32) -> Void = { _ in }
     ) throws {
         var ends: (Int32, Int32) = (-1, -1)
-        var size = winsize(ws_row: UInt16(rows), ws_col: UInt16(columns), ws_xpixel: 0, ws_ypixel: 0)
+        var size = winsize()
+        (size.ws_row, size.ws_col) = (UInt16(rows), UInt16(columns))
         try #require(openpty(&ends.0, &ends.1, nil, nil, &size) == 0)
         (terminal, program) = ends
         screen = Screen(columns: columns, rows: rows)
@@ -45,7 +46,8 @@ private final class Person {
     }
 
     func resize(columns: Int) {
-        var size = winsize(ws_row: UInt16(screen.rows), ws_col: UInt16(columns), ws_xpixel: 0, ws_ypixel: 0)
+        var size = winsize()
+        (size.ws_row, size.ws_col) = (UInt16(screen.rows), UInt16(columns))
         _ = ioctl(terminal, UInt(TIOCSWINSZ), &size)
         screen.narrow(to: columns)
     }

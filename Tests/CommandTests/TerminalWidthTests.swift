@@ -84,7 +84,8 @@ import Testing
         screen.write(renderer.draw(prompt: "> ", text: Array("abc世"), cursor: 3))
         #expect(screen.lines == ["> abc", "世"])
         #expect(screen.row == 1 && screen.column == 0)
-        screen.write(renderer.draw(prompt: "> ", text: Array("abcd"), cursor: 4) + renderer.finish())
+        screen.write(renderer.draw(prompt: "> ", text: Array("abcd"), cursor: 4))
+        screen.write(renderer.finish())
         #expect(screen.lines == ["> abcd"])
         #expect(screen.row == 1 && screen.column == 0)
     }

@@ -107,7 +107,8 @@ struct HistoryFile: Sendable {
         let new = unsafe open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
         guard new >= 0 else { throw failure() }
         defer { Glibc.close(new) }
-        try write(Array(lines.suffix(InputHistory.limit).joined(separator: [0x0A])) + [0x0A], to: new)
+        let kept = lines.suffix(InputHistory.limit).flatMap { $0 + [0x0A] }
+        try write(kept, to: new)
         guard unsafe rename(temporary, target) == 0 else {
             let error = failure()
             unsafe unlink(temporary)

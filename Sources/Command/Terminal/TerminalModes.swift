@@ -61,7 +61,8 @@ enum TerminalModes {
         _ = unsafe tcsetattr(state.pointee.input, TCSANOW, &state.pointee.termios)
     }
 
-    /// Once per process: a handler that another part of the program installed is left alone.
+    /// Once per process. A handler that somebody else installed is left alone: Swift's backtracer,
+    /// where it is enabled, then shows a crash before the terminal is put back.
     private static func prepareForTheEnd() {
         guard !isPrepared.exchange(true, ordering: .acquiringAndReleasing) else { return }
         atexit { TerminalModes.leave() }
