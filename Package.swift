@@ -33,7 +33,6 @@ func suite(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
 }
 
 let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
-let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let lifecycle = Target.Dependency.product(
@@ -51,7 +50,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -61,13 +59,13 @@ let package = Package(
             .define("_GNU_SOURCE"),
         ]),
         .target(name: "CAutoGLMDefaultModel", path: "Sources/CDefaultModel"),
-        module("AutoGLMCompute", path: "Compute", ["CAutoGLMKernels", systemPackage]),
+        module("AutoGLMCompute", path: "Compute", ["CAutoGLMKernels"]),
         module("AutoGLMJSON", path: "JSON", [collections]),
         module("AutoGLMJinja", path: "Jinja", ["AutoGLMJSON", collections]),
         module("AutoGLMModels", path: "Models", ["AutoGLMCompute", "AutoGLMJSON"]),
         module("AutoGLMText", path: "Text", ["AutoGLMJSON", collections]),
         module("AutoGLMDecoding", path: "Decoding", ["AutoGLMJSON"]),
-        module("AutoGLMScheduling", path: "Scheduling", [collections]),
+        module("AutoGLMScheduling", path: "Scheduling", []),
         module("AutoGLMEngine", path: "Engine", [
             "AutoGLMModels", "AutoGLMCompute", "AutoGLMDecoding", "AutoGLMScheduling",
         ]),
@@ -89,11 +87,17 @@ let package = Package(
                 "CAutoGLMDefaultModel", "AutoGLMServer", "AutoGLMChat", "AutoGLMEngine",
                 "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMJinja", "AutoGLMJSON",
                 "AutoGLMDecoding", "AutoGLMObservability", "AutoGLMAPI",
-                arguments, yams, logging, lifecycle,
+                arguments, yams, logging,
             ],
             path: "Sources/Command", swiftSettings: strict),
 
-        .target(name: "TestKit", path: "Tests/TestKit", swiftSettings: tests),
+        .target(
+            name: "TestKit",
+            dependencies: [
+                "AutoGLMChat", "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText",
+                "AutoGLMDecoding",
+            ],
+            path: "Tests/TestKit", swiftSettings: tests),
         suite("ComputeTests", ["AutoGLMCompute", "CAutoGLMKernels"]),
         suite("ModelsTests", ["AutoGLMModels", "AutoGLMCompute"]),
         suite("JSONTests", ["AutoGLMJSON"]),
@@ -101,21 +105,25 @@ let package = Package(
             "JinjaTests", ["AutoGLMJinja", "AutoGLMJSON", collections],
             exclude: ["make_markup.py", "markup.json"]),
         suite("ChatTests", [
-            "AutoGLMChat", "AutoGLMJinja", "AutoGLMText", "AutoGLMJSON", collections,
+            "AutoGLMChat", "AutoGLMEngine", "AutoGLMDecoding", "AutoGLMJinja", "AutoGLMText",
+            "AutoGLMJSON", collections,
         ]),
         suite("TextTests", ["AutoGLMText", "AutoGLMJSON", collections]),
-        suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMText"]),
+        suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMJSON"]),
         suite("SchedulingTests", ["AutoGLMScheduling"]),
         suite("EngineTests", [
             "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMJSON",
-            "AutoGLMDecoding", "AutoGLMScheduling", "AutoGLM",
+            "AutoGLMDecoding", "AutoGLMScheduling", "AutoGLMChat", "AutoGLM",
         ]),
         suite("ServerTests", [
-            "AutoGLMServer", "AutoGLMAPI", "AutoGLMEngine", "AutoGLM", "AutoGLMObservability",
-            "AutoGLMText", "AutoGLMChat", "AutoGLMJSON", "AutoGLMDecoding",
-            hummingbird, lifecycle, logging,
+            "AutoGLMServer", "AutoGLMAPI", "AutoGLMEngine", "AutoGLMModels",
+            "AutoGLMObservability", "AutoGLMText", "AutoGLMChat", "AutoGLMJSON",
+            "AutoGLMDecoding", "AutoGLMCompute", hummingbird, lifecycle, logging,
         ], exclude: ["openai_client.py"]),
-        suite("CommandTests", ["AutoGLMCommand"]),
+        suite("CommandTests", [
+            "AutoGLMCommand", "AutoGLMServer", "AutoGLMObservability", "AutoGLMChat",
+            "AutoGLMEngine", "AutoGLMDecoding", "AutoGLMModels", "AutoGLMJSON", "AutoGLM", logging,
+        ]),
     ],
     cLanguageStandard: .gnu2x
 )

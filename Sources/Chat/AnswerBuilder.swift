@@ -212,8 +212,9 @@ struct AnswerBuilder: Sendable {
         if callCount > 0, finish.reason == .stop, finish.stopString == nil {
             finish.reason = .toolCalls
         }
-        // Until a grammar sees to it: a call that had to be made and is no JSON is not finished.
-        if rules.isForced, finish.reason == .toolCalls,
+        // Until a grammar sees to it: a call that had to be made and is none, or no JSON, is not
+        // finished.
+        if rules.isForced,
             (try? JSONValue.parse(forcedArguments))?.objectValue == nil
         {
             finish.reason = .length

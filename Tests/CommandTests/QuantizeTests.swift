@@ -1,4 +1,5 @@
 import ArgumentParser
+import AutoGLMModels
 import Foundation
 import TestKit
 import Testing
@@ -101,7 +102,8 @@ import Testing
         #expect(result.evaluated?.tokens == 120)
         #expect(result.bytesAfter < result.bytesBefore)
         #expect(result.calibrationTokens == (calibration.isEmpty ? nil : 120))
-        let loaded = try loadWeights(try ModelFlags.parse(["--model", target]), path: target)
+        let loaded = try loadWeights(
+            try ModelFlags.parse(["--model", target]), try ModelSource(target))
         let text = try TokenSequences(file: ids, model: target, limit: 4096, length: 2048)
         #expect(try text.meanNLL(loaded) == after)
     }

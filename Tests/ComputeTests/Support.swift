@@ -1,20 +1,14 @@
 import CAutoGLMKernels
 import Glibc
+import TestKit
 import Testing
 
 @testable import AutoGLMCompute
 
-/// SplitMix64: small, seeded, good enough.
-struct Random {
-    var state: UInt64
-    init(_ seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
+typealias Random = SplitMix64
+
+extension SplitMix64 {
+    init(_ seed: UInt64) { self.init(seed: seed) }
     mutating func below(_ n: Int) -> Int { Int(next() % UInt64(n)) }
     /// Uniform in -1..<1.
     mutating func float() -> Float { Float(Int64(bitPattern: next()) >> 40) / Float(1 << 23) }

@@ -1,19 +1,9 @@
 import AutoGLMDecoding
+import TestKit
 import Testing
 
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
-
 private func row(_ count: Int, seed: UInt64, spread: Float = 4) -> [Float] {
-    var random = SplitMix(state: seed)
+    var random = SplitMix64(seed: seed)
     return (0..<count).map { _ in Float.random(in: -spread...spread, using: &random) }
 }
 
@@ -99,7 +89,7 @@ private func _exp(_ x: Double) -> Double {
 
     /// Draws reach exactly the tokens that the definition allows.
     @Test(arguments: 0..<24) func truncationIsExact(number: Int) throws {
-        var random = SplitMix(state: UInt64(number))
+        var random = SplitMix64(seed: UInt64(number))
         var parameters = SamplingParameters()
         parameters.temperature = Float.random(in: 0.3...2, using: &random)
         if number % 2 == 0 { parameters.topK = Int.random(in: 1...30, using: &random) }
@@ -212,95 +202,5 @@ private func _exp(_ x: Double) -> Double {
         for seed in UInt64(0)..<50 {
             #expect([3, 130].contains(try pick(logits, .init(), seed: seed, mask: mask).token))
         }
-    }
-}
-
-@Suite struct ParameterTests {
-    @Test func limitsHoldAtTheLimitAndBeyond() throws {
-        func validate(_ change: (inout SamplingParameters) -> Void) -> String? {
-            var parameters = SamplingParameters()
-            change(&parameters)
-            do {
-                try parameters.validate(vocabulary: 100)
-                return nil
-            } catch {
-                return error.parameter
-            }
-        }
-        #expect(validate { _ in } == nil)
-        #expect(validate { $0.temperature = .nan } == "temperature")
-        #expect(validate { $0.temperature = -1 } == "temperature")
-        #expect(validate { $0.temperature = 1e38 } == "temperature")
-        #expect(validate { $0.topP = 0 } == "top_p")
-        #expect(validate { $0.topP = 1.01 } == "top_p")
-        #expect(validate { $0.topK = -1 } == "top_k")
-        #expect(validate { $0.topK = .max } == "top_k")
-        #expect(validate { $0.frequencyPenalty = 2 } == nil)
-        #expect(validate { $0.frequencyPenalty = 2.01 } == "frequency_penalty")
-        #expect(validate { $0.presencePenalty = -1e38 } == "presence_penalty")
-        #expect(validate { $0.topLogprobs = 20 } == nil)
-        #expect(validate { $0.topLogprobs = 21 } == "top_logprobs")
-        #expect(validate { $0.maxTokens = .max } == "max_tokens")
-        #expect(validate { $0.maxTokens = 5; $0.minTokens = 6 } == "min_tokens")
-        #expect(validate { $0.logitBias = [99: 1] } == nil)
-        #expect(validate { $0.logitBias = [100: 1] } == "logit_bias")
-        #expect(validate { $0.logitBias = [-1: 1] } == "logit_bias")
-        #expect(validate { $0.stopTokens = [100] } == "stop_token_ids")
-        #expect(validate { $0.stopStrings = [""] } == "stop")
-        #expect(validate { $0.stopStrings = Array(repeating: "a", count: 17) } == "stop")
-        #expect(validate { $0.stopStrings = [String(repeating: "é", count: 128)] } == nil)
-        #expect(validate { $0.stopStrings = [String(repeating: "é", count: 129)] } == "stop")
-    }
-}
-
-@Suite struct StopStrings {
-    /// The definition: the match that ends first, the longest of those.
-    private func reference(_ text: String, _ stops: [String]) -> (String, String?) {
-        let bytes = Array(text.utf8)
-        for end in 0...bytes.count {
-            let matches = stops.filter { bytes[..<end].reversed().starts(with: $0.utf8.reversed()) }
-            if let match = matches.max(by: { $0.utf8.count < $1.utf8.count }) {
-                return (String(decoding: bytes[..<(end - match.utf8.count)], as: UTF8.self), match)
-            }
-        }
-        return (text, nil)
-    }
-
-    @Test(arguments: UInt64(0)..<400) func everySplitGivesTheSame(seed: UInt64) {
-        var random = SplitMix(state: seed)
-        let letters = ["a", "b", "ü", "中"]
-        func word(_ range: ClosedRange<Int>) -> String {
-            (0..<Int.random(in: range, using: &random)).map { _ in
-                letters.randomElement(using: &random)!
-            }.joined()
-        }
-        let stops = (0..<Int.random(in: 1...4, using: &random)).map { _ in word(1...4) }
-        let text = word(0...30)
-        let expected = reference(text, stops)
-        var matcher = StopStringMatcher(stops)
-        var output = ""
-        var found: String?
-        var rest = Substring(text)
-        while !rest.isEmpty, found == nil {
-            let piece = rest.prefix(Int.random(in: 1...4, using: &random))
-            rest = rest.dropFirst(piece.count)
-            let (certain, match) = matcher.push(String(piece))
-            output += certain
-            found = match
-            // Nothing that was let go may turn out to belong to a stop string.
-            #expect(expected.0.hasPrefix(output))
-        }
-        if found == nil { output += matcher.flush() }
-        #expect(output == expected.0)
-        #expect(found == expected.1)
-    }
-
-    @Test func aLongRepetitionTakesLinearTime() {
-        let stop = String(repeating: "a", count: 255) + "b"
-        var matcher = StopStringMatcher([stop])
-        var length = 0
-        for _ in 0..<200_000 { length += matcher.push("a").text.utf8.count }
-        length += matcher.flush().utf8.count
-        #expect(length == 200_000)
     }
 }

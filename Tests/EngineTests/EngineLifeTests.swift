@@ -1,5 +1,6 @@
 import AutoGLMDecoding
 import AutoGLMEngine
+import TestKit
 import Testing
 
 /// Everything a stream gave.
@@ -44,25 +45,25 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
 
 @Suite(.timeLimit(.minutes(2))) struct EngineLifeTests {
     @Test func oneRequestGivesTheModelsTokens() async throws {
-        let engine = try FakeModel.engine()
+        let engine = try HashedLM.engine()
         for seed in 0..<20 {
             let prompt = makePrompt(seed, 1 + seed * 3)
             let result = await Collected(try engine.generate(greedy(prompt)))
-            let expected = FakeModel.expected(prompt, count: 20)
+            let expected = HashedLM.expected(prompt, count: 20)
             #expect(result.tokens.map(\.token) == expected.tokens)
             #expect(result.finish?.reason == (expected.stopped ? .stop : .length))
-            #expect(result.finish?.stopToken == (expected.stopped ? FakeModel.stopToken : nil))
+            #expect(result.finish?.stopToken == (expected.stopped ? HashedLM.stopToken : nil))
             #expect(result.finish?.usage.completionTokens == expected.tokens.count)
             #expect(result.finish?.usage.promptTokens == prompt.count)
             // Padding rows have the highest logits and never win.
-            #expect(result.tokens.allSatisfy { $0.token < FakeModel.vocabulary })
+            #expect(result.tokens.allSatisfy { $0.token < HashedLM.vocabulary })
         }
         await expectIdle(engine)
         engine.shutdown()
     }
 
     @Test func manyAtOnceInATinyPoolGiveTheSameAsAlone() async throws {
-        let engine = try FakeModel.engine(blocks: 24) { options in
+        let engine = try HashedLM.engine(blocks: 24) { options in
             options.stepTokens = 12
             options.sequencesMax = 8
             options.queueTokens = 10_000
@@ -73,7 +74,7 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
                     let prompt = makePrompt(seed % 20, 5 + seed % 40)
                     do {
                         let result = await Collected(try engine.generate(greedy(prompt)))
-                        let expected = FakeModel.expected(prompt, count: 20)
+                        let expected = HashedLM.expected(prompt, count: 20)
                         #expect(result.tokens.map(\.token) == expected.tokens)
                     } catch {
                         Issue.record(error)
@@ -86,7 +87,7 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
     }
 
     @Test func aSecondPromptComesFromTheCache() async throws {
-        let engine = try FakeModel.engine()
+        let engine = try HashedLM.engine()
         let prompt = makePrompt(1, 41)
         let first = await Collected(try engine.generate(greedy(prompt)))
         let second = await Collected(try engine.generate(greedy(prompt)))
@@ -99,7 +100,7 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
     }
 
     @Test func whatCannotBeServedIsRefusedAtOnce() async throws {
-        let engine = try FakeModel.engine(blocks: 10, contextMax: 1000)
+        let engine = try HashedLM.engine(blocks: 10, contextMax: 1000)
         #expect(throws: AdmissionError.emptyPrompt) { try engine.generate(greedy([])) }
         #expect(throws: AdmissionError.unknownToken(64, vocabulary: 64)) {
             try engine.generate(greedy([1, 64]))
@@ -121,7 +122,7 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
     }
 
     @Test func abortsAtAnyMomentFreeEverything() async throws {
-        let engine = try FakeModel.engine(blocks: 40) { options in
+        let engine = try HashedLM.engine(blocks: 40) { options in
             options.sequencesMax = 6
             options.queueTokens = 10_000
         }
@@ -150,11 +151,11 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
         // It still works.
         let prompt = makePrompt(5, 9)
         let result = await Collected(try engine.generate(greedy(prompt)))
-        #expect(result.tokens.map(\.token) == FakeModel.expected(prompt, count: 20).tokens)
+        #expect(result.tokens.map(\.token) == HashedLM.expected(prompt, count: 20).tokens)
     }
 
     @Test func aFailureHitsOnlyItsOwnRequest() async throws {
-        let engine = try FakeModel.engine(faults: .init(refusesBatches: true, poison: 59))
+        let engine = try HashedLM.engine(faults: .init(refusesBatches: true, poison: 59))
         await withTaskGroup(of: Void.self) { group in
             for seed in 0..<12 {
                 group.addTask {
@@ -168,20 +169,20 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
                     if isPoisoned {
                         #expect(result.error == .notANumber)
                     } else {
-                        let expected = FakeModel.expected(prompt, count: 20)
+                        let expected = HashedLM.expected(prompt, count: 20)
                         #expect(result.tokens.map(\.token) == expected.tokens)
                     }
                 }
             }
         }
         await expectIdle(engine)
-        let broken = try FakeModel.engine(faults: .init(isBroken: true))
+        let broken = try HashedLM.engine(faults: .init(isBroken: true))
         let result = await Collected(try broken.generate(greedy([1, 2])))
         #expect(result.error == .stepFailed("broken on purpose"))
     }
 
     @Test func deadlinesHoldInTheQueueAndWhileRunning() async throws {
-        let engine = try FakeModel.engine(
+        let engine = try HashedLM.engine(
             blocks: 1000, contextMax: 4000, faults: .init(stepTime: .milliseconds(5))
         ) { $0.sequencesMax = 1 }
         var long = greedy(makePrompt(2, 4), maxTokens: 3900)
@@ -204,7 +205,7 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
     }
 
     @Test func drainLetsRequestsFinishAndThenFailsTheRest() async throws {
-        let engine = try FakeModel.engine(
+        let engine = try HashedLM.engine(
             blocks: 1000, contextMax: 4000, faults: .init(stepTime: .milliseconds(2)))
         let short = try engine.generate(greedy(makePrompt(1, 4), maxTokens: 3))
         var endless = greedy(makePrompt(2, 4), maxTokens: 3900)
@@ -220,7 +221,7 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
     }
 
     @Test func shutdownEndsEveryStream() async throws {
-        let engine = try FakeModel.engine(faults: .init(stepTime: .milliseconds(1))) {
+        let engine = try HashedLM.engine(faults: .init(stepTime: .milliseconds(1))) {
             $0.queueTokens = 1000
         }
         let streams = try (0..<30).map { try engine.generate(greedy(makePrompt($0, 20))) }
@@ -235,7 +236,7 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
         let prompt = makePrompt(4, 50)
         var results: [[TokenEvent]] = []
         for step in [1, 7, 512] {
-            let engine = try FakeModel.engine { options in
+            let engine = try HashedLM.engine { options in
                 options.stepTokens = step
                 options.sequencesMax = 1
             }
@@ -263,7 +264,7 @@ private func makePrompt(_ seed: Int, _ count: Int) -> [Int32] {
             request.sampling.topLogprobs = 3
             return request
         }
-        let engine = try FakeModel.engine(blocks: 30) { $0.sequencesMax = 5 }
+        let engine = try HashedLM.engine(blocks: 30) { $0.sequencesMax = 5 }
         var alone: [[TokenEvent]] = []
         for seed in 0..<20 {
             alone.append(await Collected(try engine.generate(request(seed))).tokens)

@@ -1,6 +1,7 @@
 import AutoGLMCompute
 import AutoGLMDecoding
 import AutoGLMEngine
+import AutoGLMModels
 import TestKit
 import Testing
 
@@ -52,18 +53,19 @@ struct EqualityTests {
 
     private func load(
         _ setting: Setting, threads: Int = 2, _ change: (inout EngineOptions) -> Void
-    ) throws -> LoadedModel {
+    ) throws -> LoadedEngine {
         var options = EngineOptions()
         options.compute.precision = setting.precision
         options.compute.cacheFormat = setting.cache
         options.compute.threads = threads
         options.cacheBlocks = 1000
         change(&options)
-        return try LoadedModel.load(
-            SharedData.path("reference-models/\(setting.model)"), options: options)
+        return try LoadedEngine(
+            ModelSource(SharedData.path("reference-models/\(setting.model)")), options: options,
+            vocabulary: nil, stopTokens: [])
     }
 
-    private func oneByOne(_ model: LoadedModel) async throws -> [Collected] {
+    private func oneByOne(_ model: LoadedEngine) async throws -> [Collected] {
         var results: [Collected] = []
         for request in Self.requests {
             results.append(await Collected(try model.engine.generate(request)))
@@ -71,7 +73,7 @@ struct EqualityTests {
         return results
     }
 
-    private func allAtOnce(_ model: LoadedModel) async throws -> [Collected] {
+    private func allAtOnce(_ model: LoadedEngine) async throws -> [Collected] {
         let streams = try Self.requests.map { try model.engine.generate($0) }
         var results: [Collected] = []
         for stream in streams { results.append(await Collected(stream)) }

@@ -1,6 +1,6 @@
+import AutoGLMChat
 import AutoGLMEngine
 import AutoGLMJSON
-import AutoGLMText
 import Foundation
 import TestKit
 import Testing
@@ -36,13 +36,14 @@ import Testing
             try JSONValue.parse(Array(data))["conversations"]?.arrayValue)
     }
 
-    func load() throws -> LoadedModel {
-        var options = EngineOptions()
-        options.compute.precision = .f32
-        options.compute.cacheFormat = .f32
-        options.cacheBlocks = 512
-        return try LoadedModel.load(
-            SharedData.repository.appendingPathComponent("Models/mini-glm").path, options: options)
+    func load() throws -> ChatModel {
+        var options = ModelOptions()
+        options.engine.compute.precision = .f32
+        options.engine.compute.cacheFormat = .f32
+        options.engine.cacheBlocks = 512
+        return try ChatModel.load(
+            directory: SharedData.repository.appendingPathComponent("Models/mini-glm").path,
+            options: options)
     }
 
     @Test func promptsAreTransformersPrompts() throws {
@@ -50,10 +51,11 @@ import Testing
         defer { model.engine.shutdown() }
         for (expected, conversation) in zip(golden.conversations, conversations) {
             let messages = try #require(conversation["messages"]?.arrayValue)
-            let tools = conversation["tools"]?.arrayValue
-            let rendered = try model.render(messages: messages, tools: tools)
+            let asked = Conversation(
+                messages: messages, tools: conversation["tools"]?.arrayValue ?? [])
+            let rendered = try model.text.render(asked)
             #expect(rendered.text == expected.prompt, "\(expected.id)")
-            let ids = try model.prompt(messages: messages, tools: tools)
+            let ids = try model.text.prompt(asked)
             #expect(ids == expected.promptIDs, "\(expected.id)")
         }
     }

@@ -1,4 +1,5 @@
 import Foundation
+import TestKit
 import Testing
 
 @testable import AutoGLMServer
@@ -111,8 +112,8 @@ import Testing
     }
 
     @Test func bytesAfterARequestDoNotCostItsAnswer() async throws {
-        var script = ScriptedModel.Script()
-        script.delay = .milliseconds(100)
+        var script = Script()
+        script.delay = .milliseconds(10)
         let server = try TestServer(script)
         try await server.test { client in
             let (answer, _) = try await exchange(
@@ -126,8 +127,8 @@ import Testing
 
     /// A second request that never becomes whole must not end up in the first one's stream.
     @Test func halfARequestBehindAStreamIsDropped() async throws {
-        var script = ScriptedModel.Script()
-        script.delay = .milliseconds(200)
+        var script = Script()
+        script.delay = .milliseconds(60)
         let server = try TestServer(script) { $0.bodyIdleTimeout = .milliseconds(200) }
         try await server.test { client in
             let (answer, _) = try await exchange(

@@ -1,6 +1,7 @@
 import Foundation
 import HTTPTypes
 import Hummingbird
+import TestKit
 import Testing
 
 @testable import AutoGLMServer

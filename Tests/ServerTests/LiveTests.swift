@@ -5,6 +5,7 @@ import Hummingbird
 import Logging
 import ServiceLifecycle
 import Synchronization
+import TestKit
 import Testing
 
 @testable import AutoGLMServer
@@ -15,9 +16,11 @@ import Testing
     private static let streamBody =
         #"{"messages":[{"role":"user","content":"x"}],"stream":true}"#
 
-    private func slow(_ length: Int = 10_000) -> ScriptedModel.Script {
-        var script = ScriptedModel.Script()
-        script.answer = String(repeating: "abcd ", count: length)
+    /// Five milliseconds a token, and no loop.
+    private func slow(_ length: Int = 4_000) -> Script {
+        var script = Script("abcd ")
+        var random = SplitMix64(seed: 7)
+        script.tokens += (0..<length).map { _ in Int32.random(in: 97...122, using: &random) }
         script.delay = .milliseconds(5)
         return script
     }
@@ -30,20 +33,20 @@ import Testing
                 let raw = try RawClient(port: client.port)
                 await raw.post("/v1/chat/completions", isStream ? Self.streamBody : Self.body)
                 if isStream { _ = await raw.read(until: "abcd") }
-                #expect(await eventually { server.model.blocksUsed > 0 })
+                #expect(await eventually { server.blocksUsed > 0 })
                 raw.leave()
-                #expect(await eventually(within: .seconds(2)) { server.model.blocksUsed == 0 })
+                #expect(await eventually(within: .seconds(2)) { server.blocksUsed == 0 })
             }
         }
-        #expect(server.model.aborts == 20)
+        #expect(server.server.metrics.finished.value("abort") == 20)
         #expect(server.server.state.open == 0)
         #expect(server.server.metrics.requests.value("POST", "/v1/chat/completions", "499") == 20)
     }
 
     @Test func silentStreamsGetComments() async throws {
-        var script = ScriptedModel.Script()
-        script.delay = .milliseconds(600)
-        script.answer = "late"
+        // A step for the word, and one for the end.
+        var script = Script(words: ["late"])
+        script.delay = .milliseconds(300)
         let server = try TestServer(script) { $0.keepAliveInterval = .milliseconds(100) }
         try await server.test { client in
             let raw = try RawClient(port: client.port)
@@ -157,15 +160,15 @@ import Testing
 
     /// A reader that takes nothing must not hold the sequence back, nor stay for ever.
     @Test func aClientThatDoesNotReadIsClosed() async throws {
-        var script = ScriptedModel.Script()
-        script.answer = String(repeating: "abcdefgh", count: 2 << 20)
-        script.batch = 64 << 10
+        // 16 MiB in 256 tokens.
+        var script = Script(words: [String(repeating: "abcdefgh", count: 8 << 10)])
+        script.tokens = Array(repeating: script.tokens[0], count: 256)
         let server = try TestServer(script) { $0.writeStallTimeout = .milliseconds(300) }
         try await server.test { client in
             let raw = try RawClient(port: client.port)
             await raw.post("/v1/chat/completions", Self.streamBody)
-            #expect(await eventually { server.model.requests.count == 1 })
-            #expect(await eventually(within: .seconds(15)) { server.model.blocksUsed == 0 })
+            #expect(await eventually { server.chat.prompts.count == 1 })
+            #expect(await eventually(within: .seconds(15)) { server.blocksUsed == 0 })
             #expect(await eventually(within: .seconds(15)) { server.server.state.open == 0 })
             raw.leave()
         }
@@ -174,14 +177,14 @@ import Testing
     /// Streams run on, new work is refused, readiness fails at once, and all ends in time.
     @Test(arguments: [true, false])
     func drain(finishesInTime: Bool) async throws {
-        let server = try TestServer(slow(finishesInTime ? 100 : 10_000)) {
+        let server = try TestServer(slow(finishesInTime ? 200 : 4_000)) {
             $0.drainTimeout = finishesInTime ? .seconds(10) : .milliseconds(500)
         }
         let ready = AsyncStream<Int>.makeStream()
         var options = server.server.options
         options.onListening = { ready.continuation.yield($0) }
         let live = try ModelServer(
-            model: server.model, options: options, metrics: server.server.metrics)
+            model: server.chat.model, options: options, metrics: server.server.metrics)
         let group = ServiceGroup(
             configuration: .init(
                 services: [
@@ -195,7 +198,7 @@ import Testing
             let port = try #require(await ports.next())
             let streams = try (0..<10).map { _ in try RawClient(port: port) }
             for stream in streams { await stream.post("/v1/chat/completions", Self.streamBody) }
-            #expect(await eventually { server.model.status.running == 10 })
+            #expect(await eventually { server.status.running == 10 })
 
             let start = ContinuousClock.now
             await group.triggerGracefulShutdown()
@@ -220,7 +223,7 @@ import Testing
             try await tasks.waitForAll()
             #expect(ContinuousClock.now - start < .seconds(8))
         }
-        #expect(server.model.blocksUsed == 0)
+        #expect(server.blocksUsed == 0)
     }
 
     private struct AnyService<App: ApplicationProtocol>: Service {

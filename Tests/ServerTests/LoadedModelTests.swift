@@ -1,8 +1,8 @@
+import AutoGLMChat
 import AutoGLMEngine
 import AutoGLMObservability
 import Foundation
 import Hummingbird
-import Logging
 import TestKit
 import Testing
 
@@ -11,23 +11,20 @@ import Testing
 /// The whole way, with a small trained model: socket, tokenizer, engine, weights and back.
 @Suite(.serialized, .enabled(if: SharedData.url("models/stories260K") != nil))
 struct LoadedModelTests {
-    private func server() throws -> (LoadedModel, ModelServer) {
+    private func server() throws -> (ChatModel, ModelServer) {
         let metrics = ServerMetrics(version: "test")
-        var engine = EngineOptions()
-        engine.name = "stories"
-        engine.onStep = { metrics.record($0) }
-        let model = try LoadedModel.load(
-            SharedData.path("models/stories260K/stories260K-F32.gguf"), options: engine)
-        var options = ServerOptions()
-        options.port = 0
-        options.handlesSignals = false
-        options.logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        return (model, try ModelServer(model: model, options: options, metrics: metrics))
+        var options = ModelOptions()
+        options.name = "stories"
+        options.engine.onStep = { metrics.record($0) }
+        let model = try ChatModel.load(
+            directory: SharedData.path("models/stories260K/stories260K-F32.gguf"),
+            options: options)
+        return (model, try ModelServer(model: model, options: .test(), metrics: metrics))
     }
 
     @Test func completes() async throws {
         let (model, server) = try server()
-        defer { model.shutdown() }
+        defer { model.close() }
         try await server.test { client in
             let body = #"{"prompt":"Once upon a time","max_tokens":24,"temperature":0"#
             let whole = try await client.post("/v1/completions", body + "}")
@@ -54,12 +51,12 @@ struct LoadedModelTests {
                 "/v1/completions", #"{"prompt":"x","max_tokens":100000}"#)
             #expect(long.status == 400 && long.code == "context_length_exceeded")
         }
-        #expect(await eventually { model.status.blocksUsed == 0 })
+        #expect(await eventually { model.engine.status.blocksUsed == 0 })
     }
 
     @Test func tokensRoundTrip() async throws {
         let (model, server) = try server()
-        defer { model.shutdown() }
+        defer { model.close() }
         try await server.test { client in
             let tokens = try await client.post("/v1/tokenize", #"{"prompt":"Once upon a time"}"#)
             let ids = try #require(tokens.json["tokens"] as? [Int])
@@ -75,7 +72,7 @@ struct LoadedModelTests {
 
     @Test func clientsThatLeaveFreeTheirBlocks() async throws {
         let (model, server) = try server()
-        defer { model.shutdown() }
+        defer { model.close() }
         try await server.test { client in
             for index in 0..<50 {
                 let raw = try RawClient(port: client.port)
@@ -87,7 +84,7 @@ struct LoadedModelTests {
             }
             #expect(
                 await eventually(within: .seconds(10)) {
-                    model.status.blocksUsed == 0 && model.status.running == 0
+                    model.engine.status.blocksUsed == 0 && model.engine.status.running == 0
                 })
         }
         #expect(await eventually { server.state.open == 0 })

@@ -1,3 +1,4 @@
+import AutoGLMChat
 import AutoGLMObservability
 import Foundation
 import Glibc
@@ -6,6 +7,7 @@ import Logging
 import NIOCore
 import ServiceLifecycle
 import Synchronization
+import TestKit
 import Testing
 
 @testable import AutoGLMServer
@@ -24,12 +26,12 @@ import Testing
 
         func go() { gate.signal() }
 
-        func load(_ progress: @Sendable (Int, Int) -> Void) throws -> any ServedModel {
+        func load(_ progress: @Sendable (Int, Int) -> Void) throws -> ChatModel {
             calls.wrappingAdd(1, ordering: .relaxed)
             progress(42, 100)
             gate.wait()
             if isBroken { throw Broken() }
-            return ScriptedModel()
+            return try ScriptedChat().model
         }
     }
 
@@ -189,7 +191,7 @@ import Testing
         do {
             try await serve(options: options, metrics: ServerMetrics(version: "test")) { _ in
                 Issue.record("loaded without a port")
-                return ScriptedModel()
+                return try ScriptedChat().model
             }
         } catch {
             return error as? ListenError
@@ -202,8 +204,9 @@ import Testing
         try await server.test { client in
             let taken = await refusal { $0.port = client.port }
             #expect(taken == .taken(host: "127.0.0.1", port: client.port))
+            let words = "\(try #require(taken))"
             #expect(
-                taken?.description == "port \(client.port) on 127.0.0.1 is taken by another "
+                words == "port \(client.port) on 127.0.0.1 is taken by another "
                     + "program; choose another with --port")
         }
         let foreign = await refusal {

@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import Logging
 import Synchronization
+import TestKit
 import Testing
 
 @testable import AutoGLMObservability
@@ -66,12 +67,15 @@ import Testing
             $0.keys = ["first-secret", "second-secret"]
         }
         try await server.test { client in
-            let body = #"{"messages":[{"role":"user","content":"x"}]}"#
-            _ = try await client.post(
-                "/v1/chat/completions", body,
-                headers: [.authorization: "Bearer second-secret", .requestID: "id-1"])
+            let body = #"{"messages":[{"role":"user","content":"xy"}]}"#
+            for id in ["id-0", "id-1"] {
+                _ = try await client.post(
+                    "/v1/chat/completions", body,
+                    headers: [.authorization: "Bearer second-secret", .requestID: id])
+            }
         }
-        let line = try #require(lines.objects.first { $0["message"] as? String == "request" })
+        // The second finds the first one's prompt in the cache.
+        let line = try #require(lines.objects.last { $0["message"] as? String == "request" })
         #expect(line["request"] as? String == "id-1")
         #expect(line["method"] as? String == "POST")
         #expect(line["route"] as? String == "/v1/chat/completions")
@@ -80,7 +84,7 @@ import Testing
         #expect(line["client"] as? String == "127.0.0.1")
         #expect(line["model"] as? String == "scripted")
         #expect(line["key"] as? String == "key-1")
-        #expect(line["prompt_tokens"] as? Int == 2)
+        #expect(line["prompt_tokens"] as? Int == 3)
         #expect(line["cached_tokens"] as? Int == 2)
         #expect(line["completion_tokens"] as? Int == 13)
     }

@@ -1,7 +1,9 @@
 import AutoGLMAPI
+import AutoGLMChat
 import AutoGLMEngine
 import Foundation
 import Hummingbird
+import TestKit
 import Testing
 
 @testable import AutoGLMServer
@@ -24,11 +26,14 @@ import Testing
             #expect(usage["completion_tokens"] as? Int == 13)
             #expect(usage["total_tokens"] as? Int == 16)
             let details = usage["prompt_tokens_details"] as? [String: Any]
-            #expect(details?["cached_tokens"] as? Int == 2)
+            #expect(details?["cached_tokens"] as? Int == 0)
+            let again = try await client.chat().json["usage"] as? [String: Any]
+            let cached = again?["prompt_tokens_details"] as? [String: Any]
+            #expect(cached?["cached_tokens"] as? Int == 2)
             #expect(answer.headers[.processingTime].flatMap { Int($0) } != nil)
             #expect(answer.headers[.requestID]?.hasPrefix("req_") == true)
         }
-        #expect(server.model.blocksUsed == 0)
+        #expect(server.blocksUsed == 0)
     }
 
     @Test func chatStream() async throws {
@@ -51,14 +56,13 @@ import Testing
             #expect(reason?.first?["finish_reason"] as? String == "stop")
             #expect(Set(events.compactMap { $0["id"] as? String }).count == 1)
         }
-        #expect(server.model.blocksUsed == 0)
+        #expect(server.blocksUsed == 0)
     }
 
     /// The exact bytes of a small stream.
     @Test func streamGolden() async throws {
-        var script = ScriptedModel.Script()
-        script.answer = "Hi\"\n"
-        let server = try TestServer(script)
+        // One token, so that it is one event.
+        let server = try TestServer(Script(words: ["Hi\"\n"]))
         try await server.test { client in
             let answer = try await client.chat(#","stream":true"#)
             let id = try #require(answer.events.data.first?["id"] as? String)
@@ -82,10 +86,7 @@ import Testing
     }
 
     @Test func toolCalls() async throws {
-        var script = ScriptedModel.Script()
-        script.answer = "get_weather\n{\"city\": \"Beijing\"}"
-        script.batch = 1
-        let server = try TestServer(script)
+        let server = try TestServer(Script("get_weather\n{\"city\": \"Beijing\"}"))
         let tools =
             #","tools":[{"type":"function","function":{"name":"get_weather","parameters":{"#
             + #""type":"object","properties":{"city":{"type":"string"}}}}}]"#
@@ -114,14 +115,12 @@ import Testing
             }
             #expect(arguments.joined() == "{\"city\": \"Beijing\"}")
         }
-        let conversation = try #require(server.model.conversations.first)
-        #expect(conversation.tools.first?["function"]?["name"]?.stringValue == "get_weather")
+        // The template shows the tools.
+        #expect(server.chat.prompts.first == tokens("get_weather;Hi") + [257])
     }
 
     @Test func toolChoice() async throws {
-        var script = ScriptedModel.Script()
-        script.answer = "{}"
-        let server = try TestServer(script)
+        let server = try TestServer(Script("{}"))
         let tools = #","tools":["# + ["alpha", "beta"].map {
             #"{"type":"function","function":{"name":"\#($0)"}}"#
         }.joined(separator: ",") + "]"
@@ -131,20 +130,28 @@ import Testing
                 tools + #","tool_choice":{"type":"function","function":{"name":"beta"}}"#)
             let call = (named.message["tool_calls"] as? [[String: Any]])?.first
             #expect((call?["function"] as? [String: Any])?["name"] as? String == "beta")
-            let prompt = try #require(server.model.requests.last?.prompt)
-            #expect(prompt.suffix(5) == Array("beta\n".utf8).map(Int32.init)[...])
+            let prompt = try #require(server.chat.prompts.last)
+            #expect(prompt == tokens("alpha;beta;Hi") + [257] + tokens("beta\n"))
 
             let none = try await client.chat(tools + #","tool_choice":"none""#)
             #expect(none.message["tool_calls"] == nil)
-            #expect(server.model.conversations.last?.tools.isEmpty == true)
+            #expect(server.chat.prompts.last == tokens("Hi") + [257])
 
             // The scripted model says "{", which begins no name: some tool is called all the same.
             let required = try await client.chat(tools + #","tool_choice":"required""#)
             #expect((required.message["tool_calls"] as? [Any])?.count == 1)
-            let biases = server.model.requests.compactMap { $0.sampling.logitBias.isEmpty ? nil : $0 }
-            #expect(biases.last?.sampling.maxTokens == 1)
+        }
+        // Where the names part, the model is asked for one token; here it would say alpha or beta.
+        let asked = try TestServer(Script("beta\n{}"))
+        try await asked.test { client in
+            let required = try await client.chat(tools + #","tool_choice":"required""#)
+            let call = (required.message["tool_calls"] as? [[String: Any]])?.first
+            #expect((call?["function"] as? [String: Any])?["name"] as? String == "beta")
+            #expect(asked.status.generatedTokens == 1 + 3)
         }
     }
+
+    private func tokens(_ text: String) -> [Int32] { Array(text.utf8).map(Int32.init) }
 
     @Test func choicesAndLogprobs() async throws {
         let server = try TestServer()
@@ -162,7 +169,6 @@ import Testing
             let usage = answer.json["usage"] as? [String: Any]
             #expect(usage?["prompt_tokens"] as? Int == 3)
             #expect(usage?["completion_tokens"] as? Int == 39)
-            #expect(Set(server.model.requests.map { $0.sampling.seed }) == [7, 8, 9])
 
             let stream = try await client.chat(
                 #","n":2,"stream":true,"logprobs":true,"top_logprobs":1"#)
@@ -172,7 +178,7 @@ import Testing
             }
             #expect(entries.count == 26)
         }
-        #expect(server.model.blocksUsed == 0)
+        #expect(server.blocksUsed == 0)
     }
 
     @Test func completions() async throws {
@@ -207,7 +213,7 @@ import Testing
             let unknown = try await client.post("/v1/completions", #"{"prompt":[300]}"#)
             #expect(unknown.status == 400 && unknown.code == "unknown_token")
         }
-        #expect(server.model.blocksUsed == 0)
+        #expect(server.blocksUsed == 0)
     }
 
     @Test func modelsTokensAndVersion() async throws {
@@ -267,28 +273,62 @@ import Testing
                 "/v1/chat/completions", #"{"messages":[{"role":"user","content":"x"}]}"#,
                 headers: [.deadline: "0"])
             #expect(deadline.status == 400 && deadline.parameter == "x-deadline-ms")
-            #expect(server.model.requests.isEmpty)
+            #expect(server.chat.tap.steps == 0)
         }
     }
 
     @Test func headersReachTheEngine() async throws {
-        let server = try TestServer { $0.keys = ["first-secret", "second-secret"] }
+        let server = try TestServer()
+        let body = #"{"messages":[{"role":"user","content":"x"}],"priority":9,"top_k":-1}"#
+        let fields = try ChatCompletionRequest(body: Array(body.utf8)).generation
+        let builder = RequestBuilder(model: server.chat.model, options: server.server.options)
+        var context = try await ServerContext.test()
+        context.tenant = "key-1"
+        let answer = try builder.answerOptions(
+            fields, .test([.deadline: "1500", .queueTimeout: "250"]), context)
+        #expect(answer.priority == 9)
+        #expect(answer.deadline == .milliseconds(1_500))
+        #expect(answer.queueTimeout == .milliseconds(250))
+        #expect(answer.tenant == "key-1")
+        #expect(answer.timeline.received == context.arrival)
+        #expect(server.chat.model.sampling(answer).topK == -1)
+    }
+
+    /// The same, seen from outside: what the engine does about it.
+    @Test func headersAreActedOn() async throws {
+        var script = Script()
+        script.stopToken = nil
+        script.delay = .milliseconds(2)
+        let server = try TestServer(
+            script, options: { $0.keys = ["first-secret", "second-secret"] },
+            engine: { $0.sequencesMax = 1 })
+        let body = #"{"messages":[{"role":"user","content":"Hi"}],"max_tokens":3"#
         try await server.test { client in
-            _ = try await client.post(
-                "/v1/chat/completions",
-                #"{"messages":[{"role":"user","content":"x"}],"priority":9,"top_k":-1}"#,
-                headers: [
-                    .authorization: "Bearer second-secret", .deadline: "1500",
-                    .queueTimeout: "250", .traceparent: "00-abc-def-01",
-                ])
+            func cached(_ key: String) async throws -> Int? {
+                let answer = try await client.post(
+                    "/v1/chat/completions", body + "}", headers: [.authorization: "Bearer \(key)"])
+                let usage = answer.json["usage"] as? [String: Any]
+                return (usage?["prompt_tokens_details"] as? [String: Any])?["cached_tokens"] as? Int
+            }
+            // What one key has computed is not another's.
+            #expect(try await cached("first-secret") == 0)
+            #expect(try await cached("second-secret") == 0)
+            #expect(try await cached("second-secret") == 2)
+
+            async let long = client.post(
+                "/v1/chat/completions", #"{"messages":[{"role":"user","content":"x"}]}"#,
+                headers: [.authorization: "Bearer first-secret", .deadline: "1500"])
+            #expect(await eventually { server.status.running == 1 && server.status.waiting == 0 })
+            let waiting = try await client.post(
+                "/v1/chat/completions", body + #","priority":9}"#,
+                headers: [.authorization: "Bearer second-secret", .queueTimeout: "250"])
+            #expect(waiting.status == 503 && waiting.code == "queue_timeout")
+            #expect((waiting.error["message"] as? String)?.contains("250.0 ms") == true)
+            #expect(server.server.metrics.waiting.value("9") != nil)
+            let late = try await long
+            #expect(late.status == 504 && late.code == "deadline_exceeded")
+            #expect((late.error["message"] as? String)?.contains("1.5 s") == true)
         }
-        let request = try #require(server.model.requests.first)
-        #expect(request.priority == 9)
-        #expect(request.deadline == .milliseconds(1_500))
-        #expect(request.queueTimeout == .milliseconds(250))
-        #expect(request.traceparent == "00-abc-def-01")
-        #expect(request.tenant == "key-1")
-        #expect(request.sampling.topK == 0)
     }
 
     @Test func requestIDs() async throws {
@@ -311,52 +351,111 @@ import Testing
                 wait: .seconds(10), deadline: .seconds(2), retryAfter: .seconds(8)), 429
         ),
         (.shuttingDown(retryAfter: .seconds(1)), 503),
+        (.deadlineExceeded(limit: .seconds(1)), 504),
+        (.tooManySequences(count: 9, limit: 8), 400),
         (.promptTooLong(tokens: 9, limit: 8), 400),
         (.tooManyTokens(prompt: 5, maxTokens: 9, limit: 8), 400),
         (.emptyPrompt, 400),
     ])
-    func admission(error: AdmissionError, status: Int) async throws {
-        var script = ScriptedModel.Script()
-        script.admission = error
-        let server = try TestServer(script)
-        try await server.test { client in
-            for extra in ["", #","stream":true"#] {
-                let answer = try await client.chat(extra)
-                #expect(answer.status == status)
-                let retry = answer.headers[.retryAfter].flatMap { Int($0) }
-                if status == 400 {
-                    #expect(retry == nil)
-                } else {
-                    #expect((1...30).contains(retry ?? 0))
-                }
-            }
+    func admission(error: AdmissionError, status: Int) {
+        let answer = APIError(error, promptField: "messages", maxTokensField: "max_tokens")
+        let response = Gate.response(answer)
+        #expect(answer.status == status && response.status.code == status)
+        let retry = response.headers[.retryAfter].flatMap { Int($0) }
+        if status == 400 || status == 504 {
+            #expect(retry == nil)
+        } else {
+            #expect((1...30).contains(retry ?? 0))
         }
-        if case .promptTooLong = error {
-            #expect(APIError(error).code == "context_length_exceeded")
+        switch error {
+        case .promptTooLong: #expect(answer.code == "context_length_exceeded")
+        case .emptyPrompt: #expect(answer.parameter == "messages")
+        case .tooManySequences: #expect(answer.parameter == "n")
+        case .tooManyTokens:
+            let named = APIError(
+                error, promptField: "messages", maxTokensField: "max_completion_tokens")
+            #expect(named.parameter == "max_completion_tokens")
+        default: break
         }
     }
 
+    /// A queue of one, and three who come.
+    @Test func aFullQueueSaysWhenToComeBack() async throws {
+        var script = Script()
+        script.stopToken = nil
+        script.delay = .milliseconds(5)
+        let server = try TestServer(
+            script,
+            engine: { engine in
+                engine.sequencesMax = 1
+                engine.queueRequests = 1
+            })
+        try await server.test { client in
+            let body = #"{"messages":[{"role":"user","content":"x"}],"stream":true}"#
+            let running = try RawClient(port: client.port)
+            await running.post("/v1/chat/completions", body)
+            #expect(await eventually { server.status.running == 1 && server.status.waiting == 0 })
+            let waiting = try RawClient(port: client.port)
+            await waiting.post("/v1/chat/completions", body)
+            #expect(await eventually { server.status.waiting == 1 })
+            for extra in ["", #","stream":true"#] {
+                let answer = try await client.chat(extra)
+                #expect(answer.status == 429 && answer.code == "queue_full")
+                let retry = answer.headers[.retryAfter].flatMap { Int($0) }
+                #expect((1...30).contains(retry ?? 0))
+            }
+            let many = try await client.chat(#","n":2"#)
+            #expect(many.status == 400 && many.code == "too_many_sequences")
+            #expect(many.parameter == "n")
+            let long = try await client.chat(#","max_completion_tokens":100000"#)
+            #expect(long.status == 400 && long.code == "context_length_exceeded")
+            #expect(long.parameter == "max_completion_tokens")
+            running.leave()
+            waiting.leave()
+        }
+        #expect(await eventually { server.blocksUsed == 0 && server.status.waiting == 0 })
+        #expect(server.server.metrics.rejections.value("queue_full") == 2)
+    }
+
     @Test func errorsMidStreamEndWithoutDone() async throws {
-        var script = ScriptedModel.Script()
-        script.failAfter = (8, .deadlineExceeded(limit: .seconds(1)))
+        var script = Script()
+        script.failAfter = (8, .device("/secret/path"))
         let server = try TestServer(script)
         try await server.test { client in
             let stream = try await client.chat(#","stream":true"#)
             #expect(stream.status == 200)
             #expect(stream.joined("content") == "Hello, w")
             let error = stream.events.data.last?["error"] as? [String: Any]
+            #expect(error?["code"] as? String == "internal_error")
+            #expect(!stream.events.isDone)
+            let whole = try await client.chat()
+            #expect(whole.status == 500 && whole.code == "internal_error")
+        }
+        #expect(server.blocksUsed == 0)
+    }
+
+    @Test func deadlinesEndStreamsWithoutDone() async throws {
+        var script = Script()
+        script.stopToken = nil
+        script.delay = .milliseconds(10)
+        let server = try TestServer(script) { $0.requestTimeout = .milliseconds(400) }
+        try await server.test { client in
+            let stream = try await client.chat(#","stream":true"#)
+            #expect(stream.status == 200)
+            #expect(stream.joined("content").hasPrefix("Hello, w"))
+            let error = stream.events.data.last?["error"] as? [String: Any]
             #expect(error?["code"] as? String == "deadline_exceeded")
             #expect(!stream.events.isDone)
             let whole = try await client.chat()
             #expect(whole.status == 504 && whole.code == "deadline_exceeded")
         }
-        #expect(server.model.blocksUsed == 0)
+        #expect(server.blocksUsed == 0)
     }
 
     /// A failed step's reason may hold paths of this machine.
     @Test func internalReasonsStayInside() async throws {
-        var script = ScriptedModel.Script()
-        script.failAfter = (0, .stepFailed("/secret/path"))
+        var script = Script()
+        script.failAfter = (0, .device("/secret/path"))
         let server = try TestServer(script)
         try await server.test { client in
             let answer = try await client.chat()

@@ -1,35 +1,56 @@
+import AutoGLMChat
+import AutoGLMDecoding
+import AutoGLMEngine
 import AutoGLMObservability
-import AutoGLMServer
 import Foundation
 import Hummingbird
 import Logging
 import ServiceLifecycle
+import TestKit
 
 @testable import AutoGLMServer
 
-/// A server around a scripted model, and short ways to talk to it.
+/// A server around a real model with a scripted `CausalLM`, and short ways to talk to it.
 struct TestServer: Sendable {
-    let model: ScriptedModel
+    let chat: ScriptedChat
     let server: ModelServer
 
     init(
-        _ script: ScriptedModel.Script = .init(),
-        options change: (inout ServerOptions) -> Void = { _ in }
+        _ script: Script = .init(), template: String? = ScriptedChat.template,
+        hasTokenizer: Bool = true, makers: SamplingOverrides = .init(),
+        contextMax: Int = 4_096,
+        options change: (inout ServerOptions) -> Void = { _ in },
+        engine changeEngine: (inout EngineOptions) -> Void = { _ in }
     ) throws {
-        model = ScriptedModel(script)
-        var options = ServerOptions()
-        options.port = 0
-        options.handlesSignals = false
-        options.logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        change(&options)
-        server = try ModelServer(
-            model: model, options: options, metrics: ServerMetrics(version: "test"))
+        let metrics = ServerMetrics(version: "test")
+        chat = try ScriptedChat(
+            script, template: template, hasTokenizer: hasTokenizer, makers: makers,
+            contextMax: contextMax
+        ) { options in
+            options.onStep = { metrics.record($0) }
+            changeEngine(&options)
+        }
+        server = try ModelServer(model: chat.model, options: .test(change), metrics: metrics)
     }
+
+    var status: EngineStatus { chat.status }
+    var blocksUsed: Int { chat.status.blocksUsed }
 
     func test<Value: Sendable>(
         _ body: @Sendable (LoopbackClient) async throws -> Value
     ) async throws -> Value {
         try await server.test(body)
+    }
+}
+
+extension ServerOptions {
+    static func test(_ change: (inout ServerOptions) -> Void = { _ in }) -> ServerOptions {
+        var options = ServerOptions()
+        options.port = 0
+        options.handlesSignals = false
+        options.logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        change(&options)
+        return options
     }
 }
 

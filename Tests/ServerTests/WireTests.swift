@@ -1,4 +1,5 @@
 import AutoGLMAPI
+import AutoGLMDecoding
 import AutoGLMJSON
 import Foundation
 import TestKit
@@ -116,13 +117,39 @@ import Testing
         }
     }
 
-    @Test(arguments: RequestLimits.integers.map(\.field))
+    /// Whole-number fields: those of the endpoint, and those of the table of sampling parameters.
+    private static let wholeFields: [(field: String, range: ClosedRange<Int64>)] =
+        RequestLimits.integers.map { ($0.field, $0.range) }
+        + SamplingParameters.fields.compactMap { field in
+            switch field.kind {
+            case .number: nil
+            case .integer(_, let range): (field.name, range)
+            // A chat that may not say a word makes no sense; the table allows it for scoring.
+            case .bound(_, let range): (field.name, 1...range.upperBound)
+            case .seed: (field.name, Int64.min...Int64.max)
+            }
+        } + [("max_completion_tokens", 1...Int64(Int32.max))]
+
+    @Test func theFieldsAreTheKnownOnes() {
+        #expect(
+            Self.wholeFields.map(\.field).sorted() == [
+                "max_completion_tokens", "max_tokens", "min_tokens", "n", "priority", "seed",
+                "top_k", "top_logprobs",
+            ])
+        #expect(
+            Self.realFields.map(\.field).sorted() == [
+                "frequency_penalty", "min_p", "presence_penalty", "repetition_penalty",
+                "temperature", "top_p",
+            ])
+    }
+
+    @Test(arguments: wholeFields.map(\.field))
     func integers(field: String) throws {
-        let limit = try #require(RequestLimits.integers.first { $0.field == field })
-        #expect(parameter(field, "\(limit.range.lowerBound)") == nil)
-        #expect(parameter(field, "\(limit.range.upperBound)") == nil)
-        let (above, isAbove) = limit.range.upperBound.addingReportingOverflow(1)
-        let (below, isBelow) = limit.range.lowerBound.subtractingReportingOverflow(1)
+        let range = try #require(Self.wholeFields.first { $0.field == field }).range
+        #expect(parameter(field, "\(range.lowerBound)") == nil)
+        #expect(parameter(field, "\(range.upperBound)") == nil)
+        let (above, isAbove) = range.upperBound.addingReportingOverflow(1)
+        let (below, isBelow) = range.lowerBound.subtractingReportingOverflow(1)
         if !isAbove {
             #expect(parameter(field, "\(above)") == field)
             #expect(parameter(field, "\(Int.max)") == field)
@@ -137,17 +164,36 @@ import Testing
         #expect(parameter(field, "null") == nil)
     }
 
-    @Test(arguments: RequestLimits.floats.map(\.field))
+    private static let realFields: [(field: String, range: ClosedRange<Double>)] =
+        SamplingParameters.fields.compactMap { field in
+            if case .number(_, let range) = field.kind { (field.name, range) } else { nil }
+        }
+
+    @Test(arguments: realFields.map(\.field))
     func floats(field: String) throws {
-        let limit = try #require(RequestLimits.floats.first { $0.field == field })
-        #expect(parameter(field, "\(limit.range.upperBound)") == nil)
-        #expect((parameter(field, "\(limit.range.lowerBound)") == nil) == !limit.isOpenBelow)
-        #expect(parameter(field, "\(limit.range.upperBound.nextUp)") == field)
-        #expect(parameter(field, "\(limit.range.lowerBound.nextDown)") == field)
+        let range = try #require(Self.realFields.first { $0.field == field }).range
+        #expect(parameter(field, "\(range.upperBound)") == nil)
+        #expect(parameter(field, "\(range.lowerBound)") == nil)
+        #expect(parameter(field, "\(range.upperBound.nextUp)") == field)
+        #expect(parameter(field, "\(range.lowerBound.nextDown)") == field)
         for value in ["1e308", "-1e308", "\"0.5\"", "false", "\(Int.max)"] {
             #expect(parameter(field, value) == field, "\(value)")
         }
         #expect(parameter(field, "NaN") == nil || parameter(field, "NaN") != field)
+    }
+
+    /// Of two names of one field, the newer counts, and errors call it by that.
+    @Test func aliasesCount() throws {
+        func tokens(_ members: String) throws -> SamplingValue? {
+            let body = #"{"messages":[{"role":"user","content":"x"}],\#(members)}"#
+            let request = try ChatCompletionRequest(body: Array(body.utf8))
+            return request.generation.sampling["max_tokens"]
+        }
+        #expect(try tokens(#""max_completion_tokens":5"#) == .integer(5))
+        #expect(try tokens(#""max_tokens":6"#) == .integer(6))
+        #expect(try tokens(#""max_tokens":6,"max_completion_tokens":5"#) == .integer(5))
+        #expect(try tokens(#""max_tokens":6,"max_completion_tokens":null"#) == .integer(6))
+        #expect(parameter("max_completion_tokens", "-1") == "max_completion_tokens")
     }
 
     @Test func lists() {
@@ -286,8 +332,18 @@ import Testing
             """
         let request = try ChatCompletionRequest(body: Array(body.utf8))
         var json = JSONWriter()
-        json.value(request.messages[0].value)
+        json.value(request.conversation.messages[0])
         #expect(json.text == #"{"role":"system","content":"a\nb"}"#)
-        #expect(request.templateArguments.map(\.key) == ["enable_thinking"])
+        #expect(request.conversation.templateArguments.map(\.key) == ["enable_thinking"])
+        #expect(request.conversation.thinks == nil)
+        for (member, thinks) in [
+            (#""enable_thinking":false"#, false), (#""thinking":{"type":"disabled"}"#, false),
+            (#""thinking":true"#, true), (#""reasoning_effort":"none""#, false),
+            (#""reasoning_effort":"high""#, nil),
+        ] as [(String, Bool?)] {
+            let body = #"{"messages":[{"role":"user","content":"x"}],\#(member)}"#
+            let request = try ChatCompletionRequest(body: Array(body.utf8))
+            #expect(request.conversation.thinks == thinks, "\(member)")
+        }
     }
 }

@@ -33,7 +33,7 @@ struct TokenizerBehaviourTests {
     /// Any bytes at all, cut anywhere, decode as Swift's own decoder decodes them at once.
     @Test func invalidBytesStreamLikeOneShot() throws {
         let tokenizer = try TokenizerFixtures.load("glm-4-9b-chat")
-        var generator = SplitMix(seed: 5)
+        var generator = SplitMix64(seed: 5)
         let bytes: [UInt8] = [
             0x41, 0x80, 0xBF, 0xC2, 0xC0, 0xE0, 0xE4, 0xED, 0xA0, 0x9F, 0xF0, 0x90, 0xF4, 0x8F,
             0xFF, 0xB8, 0xAD,
@@ -197,20 +197,5 @@ struct TokenizerBehaviourTests {
         #expect(tokenizer.tokenBytes(151_400).isEmpty)
         let invalid: [UInt8] = [0xFF, 0xFE, 0x41]
         #expect(tokenizer.encode(utf8: invalid).flatMap { tokenizer.tokenBytes($0) } == invalid)
-    }
-}
-
-/// A small seeded generator for tests.
-struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-        return z ^ z >> 31
     }
 }

@@ -88,7 +88,7 @@ import Testing
     /// Every truncation and many mutations of a SentencePiece model and of a tokenizer.json.
     @Test func mutilatedFilesNeverTrap() throws {
         let folder = SharedData.repository.appendingPathComponent("Tests/Golden/tokenizers")
-        var generator = SplitMix(seed: 11)
+        var generator = SplitMix64(seed: 11)
         for name in ["sp-bpe.model", "sp-unigram.model"] {
             let bytes = [UInt8](try Data(contentsOf: folder.appendingPathComponent(name)))
             for round in 0..<400 {

@@ -1,55 +1,63 @@
 import AutoGLMCompute
 import AutoGLMEngine
 import AutoGLMModels
-import Synchronization
 
 /// A model whose next token is a hash of the whole history *as its KV blocks hold it*: a row
 /// that reads a wrong, stale or unwritten block gives other logits. It can be told to fail.
-final class FakeModel: CausalLM {
-    struct Faults: Sendable {
+package final class HashedLM: CausalLM {
+    package struct Faults: Sendable {
         /// Steps of more than one sequence fail as a whole.
-        var refusesBatches = false
+        package var refusesBatches = false
         /// A sequence whose prompt begins with this token gives logits that are not numbers.
-        var poison: Int32?
+        package var poison: Int32?
         /// Every step fails.
-        var isBroken = false
+        package var isBroken = false
         /// Takes this long for each step.
-        var stepTime: Duration = .zero
+        package var stepTime: Duration = .zero
+
+        package init(
+            refusesBatches: Bool = false, poison: Int32? = nil, isBroken: Bool = false,
+            stepTime: Duration = .zero
+        ) {
+            self.refusesBatches = refusesBatches
+            self.poison = poison
+            self.isBroken = isBroken
+            self.stepTime = stepTime
+        }
     }
 
-    static let vocabulary = 64
+    package static let vocabulary = 64
     /// The last rows are padding and have the highest logits.
-    static let rowWidth = 80
-    static let stopToken: Int32 = 63
+    package static let rowWidth = 80
+    package static let stopToken: Int32 = 63
 
-    let blockTokens: Int
-    let faults: Faults
-    let steps = Mutex(0)
+    package let blockTokens: Int
+    package let faults: Faults
     private var memory: [UInt64] = []
     private var firstTokens: [Int32] = []
 
-    init(blockTokens: Int = 4, faults: Faults = Faults()) {
+    package init(blockTokens: Int = 4, faults: Faults = Faults()) {
         self.blockTokens = blockTokens
         self.faults = faults
     }
 
-    var info: ModelInfo { preconditionFailure("the engine does not ask") }
+    package var info: ModelInfo { preconditionFailure("the engine does not ask") }
 
-    func allocateCache(blocks: Int) {
+    package func allocateCache(blocks: Int) {
         memory = Array(repeating: 0, count: blocks * blockTokens)
         firstTokens = Array(repeating: -1, count: blocks * blockTokens)
     }
 
-    func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) {}
+    package func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) {}
 
-    static func mix(_ history: UInt64, _ token: Int32) -> UInt64 {
+    package static func mix(_ history: UInt64, _ token: Int32) -> UInt64 {
         var z = (history ^ UInt64(UInt32(bitPattern: token))) &+ 0x9E37_79B9_7F4A_7C15
         z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
         z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
         return z ^ (z >> 31)
     }
 
-    static func logits(_ history: UInt64) -> [Float] {
+    package static func logits(_ history: UInt64) -> [Float] {
         (0..<rowWidth).map { token in
             token < vocabulary
                 ? Float(mix(history, Int32(token)) >> 40) / Float(1 << 22) : 100
@@ -57,7 +65,7 @@ final class FakeModel: CausalLM {
     }
 
     /// What the model says when asked alone, greedily.
-    static func expected(_ prompt: [Int32], count: Int) -> (tokens: [Int32], stopped: Bool) {
+    package static func expected(_ prompt: [Int32], count: Int) -> (tokens: [Int32], stopped: Bool) {
         var history = prompt.reduce(1, mix)
         var tokens: [Int32] = []
         while tokens.count < count {
@@ -70,10 +78,9 @@ final class FakeModel: CausalLM {
         return (tokens, false)
     }
 
-    func logits(
+    package func logits(
         _ batch: borrowing StepBatch, into logits: UnsafeMutableBufferPointer<Float>
     ) throws(BackendError) {
-        steps.withLock { $0 += 1 }
         if faults.stepTime > .zero {
             let end = ContinuousClock.now + faults.stepTime
             while ContinuousClock.now < end {}
@@ -113,11 +120,11 @@ final class FakeModel: CausalLM {
     }
 
     /// An engine around a fake model.
-    static func engine(
+    package static func engine(
         blocks: Int = 64, blockTokens: Int = 4, contextMax: Int = 120, faults: Faults = Faults(),
         _ change: (inout EngineOptions) -> Void = { _ in }
     ) throws -> Engine {
-        let model = FakeModel(blockTokens: blockTokens, faults: faults)
+        let model = HashedLM(blockTokens: blockTokens, faults: faults)
         model.allocateCache(blocks: blocks)
         var options = EngineOptions()
         options.blockTokens = blockTokens

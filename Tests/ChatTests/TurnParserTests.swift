@@ -5,7 +5,7 @@ import OrderedCollections
 import TestKit
 import Testing
 
-@Suite struct ToolCallParserTests {
+@Suite struct TurnParserTests {
     static let tools: [JSONValue] = [
         [
             "type": "function",
@@ -24,26 +24,35 @@ import Testing
     ]
 
     static func read(
-        _ text: String, _ format: ToolCallFormat, tools: [JSONValue]? = tools,
-        reasoning: ReasoningTags? = nil, startsInReasoning: Bool = false, stopToken: String? = nil
-    ) -> ToolCallReading {
-        ToolCallReading.everySplit(text, stopToken: stopToken) {
-            makeToolCallParser(
-                format: format, tools: tools, reasoning: reasoning,
+        _ text: String, _ family: any Family.Type, tools: [JSONValue]? = tools,
+        reasoning: ReasoningTags? = nil, startsInReasoning: Bool = false,
+        endsWithCall: Bool = false
+    ) -> TurnReading {
+        TurnReading.everySplit(text, endsWithCall: endsWithCall) {
+            TurnParser(
+                family.grammar, tools: ToolSchemas(tools), reasoning: reasoning,
                 startsInReasoning: startsInReasoning)
         }
+    }
+
+    static func parser(
+        _ family: any Family.Type, tools: [JSONValue]? = tools, reasoning: ReasoningTags? = nil
+    ) -> TurnParser {
+        TurnParser(
+            family.grammar, tools: ToolSchemas(tools), reasoning: reasoning,
+            startsInReasoning: false)
     }
 
     // MARK: GLM-4
 
     @Test func glm4Answer() {
-        let reading = Self.read("\n你好，get_weather\n{}", .glm4)
+        let reading = Self.read("\n你好，get_weather\n{}", GLM4.self)
         #expect(reading.content == "你好，get_weather\n{}")
         #expect(reading.calls.isEmpty)
     }
 
     @Test func glm4Call() {
-        let reading = Self.read("get_weather\n{\"city\": \"北京\"}", .glm4)
+        let reading = Self.read("get_weather\n{\"city\": \"北京\"}", GLM4.self)
         #expect(reading.content.isEmpty)
         #expect(
             reading.calls == [
@@ -53,34 +62,34 @@ import Testing
 
     /// A name that begins another name, and a line that is no tool's name.
     @Test(arguments: ["get", "get_weather"]) func glm4NamesByWholeLine(name: String) {
-        #expect(Self.read("\(name)\n{}", .glm4).calls.map(\.name) == [name])
-        #expect(Self.read("\(name)x\n{}", .glm4).calls.isEmpty)
-        #expect(Self.read("\(name)x\n{}", .glm4).content == "\(name)x\n{}")
+        #expect(Self.read("\(name)\n{}", GLM4.self).calls.map(\.name) == [name])
+        #expect(Self.read("\(name)x\n{}", GLM4.self).calls.isEmpty)
+        #expect(Self.read("\(name)x\n{}", GLM4.self).content == "\(name)x\n{}")
     }
 
     @Test func glm4SeveralCallsAndAnAnswer() {
         let text =
             "get_weather\n{\"city\": \"A\"}\n<|assistant|>get\n{\"a\": 1}<|assistant|>\nDone."
-        let reading = Self.read(text, .glm4)
+        let reading = Self.read(text, GLM4.self)
         #expect(reading.calls.map(\.name) == ["get_weather", "get"])
         #expect(reading.calls.map(\.arguments) == ["{\"city\": \"A\"}", "{\"a\": 1}"])
         #expect(reading.content == "Done.")
     }
 
     @Test func glm4LoneName() {
-        #expect(Self.read("get", .glm4, stopToken: "<|observation|>").calls.map(\.name) == ["get"])
-        let answered = Self.read("get", .glm4, stopToken: "<|user|>")
+        #expect(Self.read("get", GLM4.self, endsWithCall: true).calls.map(\.name) == ["get"])
+        let answered = Self.read("get", GLM4.self, endsWithCall: false)
         #expect(answered.calls.isEmpty && answered.content == "get")
     }
 
     @Test func glm4WithoutTools() {
-        let reading = Self.read("\nget\n{}", .glm4, tools: [])
+        let reading = Self.read("\nget\n{}", GLM4.self, tools: [])
         #expect(reading.content == "get\n{}" && reading.calls.isEmpty)
     }
 
     @Test func glm4AfterThinking() {
         let reading = Self.read(
-            "I should call.</think>\n\nget\n{}", .glm4, reasoning: ReasoningTags(),
+            "I should call.</think>\n\nget\n{}", GLM4.self, reasoning: ReasoningTags(),
             startsInReasoning: true)
         #expect(reading.reasoning == "I should call.")
         #expect(reading.content == "get\n{}" || reading.calls.map(\.name) == ["get"])
@@ -92,11 +101,11 @@ import Testing
         let text =
             "get_weather\n ```python\n"
             + "tool_call(city='北京', days=3, units=[\"C\", None])\n```"
-        let reading = Self.read(text, .chatGLM3)
+        let reading = Self.read(text, ChatGLM3.self)
         #expect(reading.calls.map(\.name) == ["get_weather"])
         #expect(
             reading.arguments(0) == ["city": "北京", "days": 3, "units": ["C", nil]])
-        #expect(Self.read("\n 你好", .chatGLM3).content == "你好")
+        #expect(Self.read("\n 你好", ChatGLM3.self).content == "你好")
     }
 
     @Test func glmXMLTypes() {
@@ -104,7 +113,7 @@ import Testing
             "\n<think>hm</think>\nLet me look.\n<tool_call>get_weather\n<arg_key>city</arg_key>\n"
             + "<arg_value>12</arg_value>\n<arg_key>days</arg_key>\n<arg_value>12</arg_value>\n"
             + "<arg_key>units</arg_key>\n<arg_value>[\"C\"]</arg_value>\n</tool_call>"
-        let reading = Self.read(text, .glmXML, reasoning: ReasoningTags())
+        let reading = Self.read(text, GLM45.self, reasoning: ReasoningTags())
         #expect(reading.reasoning == "hm")
         #expect(reading.content == "Let me look.")
         #expect(reading.arguments(0) == ["city": "12", "days": 12, "units": ["C"]])
@@ -116,16 +125,16 @@ import Testing
             + "</tool_call>\n<tool_call>\n{\"arguments\": {\"b\": [1, {}]}, \"name\": \"get\"}\n"
             + "</tool_call>\n<tool_call>{\"name\": \"get\", \"arguments\": \"{\\\"c\\\": 1}\"}"
             + "</tool_call><tool_call>no call</tool_call>"
-        let reading = Self.read(text, .hermes)
+        let reading = Self.read(text, Hermes.self)
         let wanted = ["{\"a\": \"}\\\"</tool\"}", "{\"b\": [1, {}]}", "{\"c\": 1}"]
         #expect(reading.calls.map(\.arguments) == wanted)
-        #expect(reading.content == "Sure.<tool_call>no call</tool_call>")
+        #expect(reading.content == "Sure.no call")
     }
 
     /// Arguments are reported as they come, not at the end.
     @Test func hermesStreamsArguments() {
-        var parser = makeToolCallParser(format: .hermes, tools: nil)
-        var reading = ToolCallReading()
+        var parser = Self.parser(Hermes.self, tools: nil)
+        var reading = TurnReading()
         reading.take(parser.push("<tool_call>{\"name\": \"f\", \"arguments\": {\"text\": \"abc"))
         #expect(reading.calls.map(\.arguments) == ["{\"text\": \"abc"])
         reading.take(parser.push("def\"}}</tool_call>"))
@@ -137,35 +146,41 @@ import Testing
     @Test func hermesKeepsMarksInStrings() {
         let arguments = "{\"code\": \"</tool_call>\"}"
         let text = "<tool_call>{\"name\": \"get\", \"arguments\": \(arguments)}</tool_call>"
-        #expect(Self.read(text, .hermes).calls.map(\.arguments) == [arguments])
+        #expect(Self.read(text, Hermes.self).calls.map(\.arguments) == [arguments])
     }
 
     @Test func llama3() {
         let call = "{\"name\": \"get\", \"parameters\": {\"a\": 1}}"
-        #expect(Self.read(call, .llama3).calls.map(\.arguments) == ["{\"a\": 1}"])
-        #expect(Self.read("\(call); \(call)", .llama3).calls.count == 2)
-        #expect(Self.read("<|python_tag|>\(call)", .llama3).calls.count == 1)
+        #expect(Self.read(call, Llama3.self).calls.map(\.arguments) == ["{\"a\": 1}"])
+        #expect(Self.read("\(call); \(call)", Llama3.self).calls.count == 2)
+        #expect(Self.read("<|python_tag|>\(call)", Llama3.self).calls.count == 1)
         let other = "{\"name\": \"Alice\", \"age\": 3} is JSON"
-        #expect(Self.read(other, .llama3).content == other)
-        #expect(Self.read(call, .llama3, tools: []).content == call)
-        #expect(Self.read("Hello {x}", .llama3).content == "Hello {x}")
+        #expect(Self.read(other, Llama3.self).content == other)
+        #expect(Self.read(call, Llama3.self, tools: []).content == call)
+        #expect(Self.read("Hello {x}", Llama3.self).content == "Hello {x}")
     }
 
-    @Test func formatsAreDetected() throws {
-        let expected: [(String, ToolCallFormat)] = [
-            ("GLM-4.5", .glmXML), ("GLM-4.7-Flash", .glmXML), ("Qwen-Qwen3-0.6B", .hermes),
-            ("Qwen3-Coder", .qwenCoder), ("meta-llama-Llama-3.1-8B-Instruct", .llama3),
-            ("Mistral-Small-3.2-24B-Instruct-2506", .mistral),
-            ("deepseek-ai-DeepSeek-V3.1", .deepSeek), ("microsoft-Phi-3.5-mini-instruct", .none),
+    @Test func familiesAreDetected() throws {
+        func family(_ template: String, _ special: [String] = []) -> String {
+            let evidence = FamilyEvidence(templates: [template], specialTokens: special)
+            return families.first { $0.recognises(evidence) }?.name ?? ""
+        }
+        let expected: [(String, any Family.Type)] = [
+            ("GLM-4.5", GLM45.self), ("GLM-4.7-Flash", GLM45.self),
+            ("Qwen-Qwen3-0.6B", Hermes.self), ("Qwen3-Coder", Qwen3Coder.self),
+            ("meta-llama-Llama-3.1-8B-Instruct", Llama3.self),
+            ("Mistral-Small-3.2-24B-Instruct-2506", Mistral.self),
+            ("deepseek-ai-DeepSeek-V3.1", DeepSeek.self),
+            ("microsoft-Phi-3.5-mini-instruct", Plain.self),
         ]
-        for (name, format) in expected {
+        for (name, wanted) in expected {
             guard let url = SharedData.url("chat-templates/templates/\(name).jinja") else { return }
             let source = try String(contentsOf: url, encoding: .utf8)
-            #expect(ToolCallFormat.detect(template: source, specialTokens: []) == format, "\(name)")
+            #expect(family(source) == wanted.name, "\(name)")
         }
         let glm = ["<|user|>", "<|observation|>", "<sop>"]
-        #expect(ToolCallFormat.detect(template: "", specialTokens: glm) == .glm4)
-        #expect(ToolCallFormat.detect(template: "", specialTokens: glm + ["sop"]) == .chatGLM3)
+        #expect(family("", glm) == GLM4.name)
+        #expect(family("", glm + ["sop"]) == ChatGLM3.name)
     }
 
     @Test func openReasoningIsSeenInThePrompt() {
@@ -176,8 +191,8 @@ import Testing
     // MARK: Properties
 
     /// Every ground truth of a public benchmark, written in a format and read back.
-    @Test(.enabled(if: SharedData.isPresent), arguments: [ToolCallFormat.glmXML, .glm4, .hermes])
-    func roundTrip(format: ToolCallFormat) throws {
+    @Test(.enabled(if: SharedData.isPresent), arguments: [GLM45.self, GLM4.self, Hermes.self] as [any Family.Type])
+    func roundTrip(family: any Family.Type) throws {
         let url = try #require(SharedData.url("tool-calling/bfcl/simple_python.jsonl"))
         let lines = try String(contentsOf: url, encoding: .utf8).split(separator: "\n").prefix(150)
         var count = 0
@@ -192,9 +207,9 @@ import Testing
             count += 1
             let json = JSONValue.object(arguments).serialized()
             var text = ""
-            switch format {
-            case .glm4: text = "\(name)\n\(json)"
-            case .hermes:
+            switch family.name {
+            case GLM4.name: text = "\(name)\n\(json)"
+            case Hermes.name:
                 text = "<tool_call>\n{\"name\": \"\(name)\", \"arguments\": \(json)}\n</tool_call>"
             default:
                 text = "<tool_call>\(name)\n"
@@ -204,12 +219,12 @@ import Testing
                 }
                 text += "</tool_call>"
             }
-            var parser = makeToolCallParser(format: format, tools: [["function": function]])
-            var reading = ToolCallReading()
+            var parser = Self.parser(family, tools: [["function": function]])
+            var reading = TurnReading()
             for byte in text.utf8 { reading.take(parser.push(utf8: [byte])) }
             reading.take(parser.finish())
             #expect(reading.calls.map(\.name) == [name])
-            if format != .glmXML {
+            if family.name != GLM45.name {
                 #expect(reading.arguments(0) == .object(arguments), "\(text)")
             }
         }
@@ -218,15 +233,16 @@ import Testing
 
     /// One byte per chunk, half-open tags and unfinished JSON: time grows with length.
     @Test(arguments: [
-        ("{\"a\":", ToolCallFormat.hermes), ("<tool_call>{\"a\":", .hermes),
-        ("<tool_call", .glmXML), ("<tool_call>f<arg_key>", .glmXML), ("get\n{", .glm4),
-        ("{\"a\":", .llama3), ("<think>", .glmXML), ("[TOOL_CALLS]{", .mistral), (" ", .glmXML),
-    ])
-    func linearTime(unit: String, format: ToolCallFormat) {
+        ("{\"a\":", Hermes.self), ("<tool_call>{\"a\":", Hermes.self),
+        ("<tool_call", GLM45.self), ("<tool_call>f<arg_key>", GLM45.self), ("get\n{", GLM4.self),
+        ("{\"a\":", Llama3.self), ("<think>", GLM45.self), ("[TOOL_CALLS]{", Mistral.self), (" ", GLM45.self),
+        ("<tool_call>f<arg_key>a</arg_key><arg_value></tool_call>", GLM45.self),
+        ("<function_calls>f('</function_calls>", OLMo.self), ("get \n", GLM4.self),
+    ] as [(String, any Family.Type)])
+    func linearTime(unit: String, family: any Family.Type) {
         func seconds(_ size: Int) -> Double {
             let bytes = Array(String(repeating: unit, count: size / unit.utf8.count).utf8)
-            var parser = makeToolCallParser(
-                format: format, tools: Self.tools, reasoning: ReasoningTags())
+            var parser = Self.parser(family, tools: Self.tools, reasoning: ReasoningTags())
             let clock = ThreadClock()
             for byte in bytes { _ = parser.push(utf8: CollectionOfOne(byte)) }
             _ = parser.finish()

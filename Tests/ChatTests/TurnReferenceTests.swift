@@ -6,7 +6,7 @@ import TestKit
 import Testing
 
 /// What a parser reported, with adjacent pieces joined.
-struct ToolCallReading: Equatable, CustomStringConvertible {
+struct TurnReading: Equatable, CustomStringConvertible {
     var content = ""
     var reasoning = ""
     var calls: [Call] = []
@@ -24,7 +24,7 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
             + "calls \(calls)"
     }
 
-    mutating func take(_ events: [ToolCallEvent]) {
+    mutating func take(_ events: [TurnEvent]) {
         for event in events {
             switch event {
             case .content(let text): content += text
@@ -46,14 +46,14 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
 
     /// Reads a text in one piece, then cut in two at every byte, then byte by byte; all must agree.
     static func everySplit(
-        _ text: String, stopToken: String? = nil, _ make: () -> ToolCallParser
-    ) -> ToolCallReading {
+        _ text: String, endsWithCall: Bool = false, _ make: () -> TurnParser
+    ) -> TurnReading {
         let bytes = Array(text.utf8)
-        func read(_ pieces: [ArraySlice<UInt8>]) -> ToolCallReading {
+        func read(_ pieces: [ArraySlice<UInt8>]) -> TurnReading {
             var parser = make()
-            var reading = ToolCallReading()
+            var reading = TurnReading()
             for piece in pieces { reading.take(parser.push(utf8: piece)) }
-            reading.take(parser.finish(stopToken: stopToken))
+            reading.take(parser.finish(endsWithCall: endsWithCall))
             return reading
         }
         let whole = read([bytes[...]])
@@ -70,18 +70,26 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
 }
 
 /// Cases of other servers' parsers.
-@Suite struct ToolCallReferenceTests {
+@Suite struct TurnReferenceTests {
     static func json(_ path: String) throws -> [JSONValue] {
         let url = URL(fileURLWithPath: SharedData.path("tool-calling/\(path)"))
         return try JSONValue.parse(Array(Data(contentsOf: url))).arrayValue ?? []
     }
 
     static func parser(
-        _ format: ToolCallFormat, reasoning: Bool = false, tools: [JSONValue]? = nil
-    ) -> ToolCallParser {
-        makeToolCallParser(
-            format: format, tools: tools, reasoning: reasoning ? ReasoningTags() : nil,
-            startsInReasoning: reasoning)
+        _ family: any Family.Type, reasoning: Bool = false, tools: [JSONValue]? = nil
+    ) -> TurnParser {
+        TurnParser(
+            family.grammar, tools: ToolSchemas(tools),
+            reasoning: reasoning ? ReasoningTags() : nil, startsInReasoning: reasoning)
+    }
+
+    /// Calls whose text between the marks is their name.
+    enum RawBody: CallBody {
+        static let quotesMarks = false
+        static func read(_ body: [UInt8], _ tools: ToolSchemas) -> [ParsedCall]? {
+            [ParsedCall(name: String(decoding: body, as: UTF8.self), arguments: "")]
+        }
     }
 
     /// Values such as `{"_call": "int64", "args": [42]}` stand for their argument.
@@ -106,7 +114,7 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
         #expect(cases.count == 6)
         for sample in cases {
             let output = try #require(sample["model_output"]?.stringValue)
-            let reading = ToolCallReading.everySplit(output) { Self.parser(.glmXML) }
+            let reading = TurnReading.everySplit(output) { Self.parser(GLM45.self) }
             let expected = sample["expected_tool_calls"]?.arrayValue ?? []
             #expect(reading.calls.map(\.name) == expected.map { $0["name"]?.stringValue ?? "" })
             for (index, call) in expected.enumerated() {
@@ -132,7 +140,7 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
         for sample in try Self.json("ollama-parsers/\(file).json") {
             guard let steps = sample["steps"]?.arrayValue else { continue }
             count += 1
-            var wanted = ToolCallReading()
+            var wanted = TurnReading()
             var text = ""
             for step in steps {
                 text += step["input"]?.stringValue ?? ""
@@ -153,14 +161,12 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
             let test = sample["test"]?.stringValue ?? ""
             let starts = isThinking && !test.contains("NonThinking") && sample["prefillMsg"] == nil
             let reasoning = file == "glm46" || starts
-            var reading = ToolCallReading.everySplit(text) {
-                ToolCallParser(
-                    grammar: ToolCallGrammar(
-                        open: "<tool_call>", close: "</tool_call>", callEndsReasoning: starts,
-                        body: .whole { body, _ in
-                            [ParsedCall(name: String(decoding: body, as: UTF8.self), arguments: "")]
-                        }),
-                    tools: ToolSchemas(nil), reasoning: reasoning ? ReasoningTags() : nil,
+            var reading = TurnReading.everySplit(text) {
+                var grammar = TurnGrammar(
+                    .whole(RawBody.self), open: "<tool_call>", close: "</tool_call>")
+                grammar.callEndsReasoning = starts
+                return TurnParser(
+                    grammar, tools: ToolSchemas(nil), reasoning: reasoning ? ReasoningTags() : nil,
                     startsInReasoning: starts)
             }
             // The cases stop in the middle; the end of the text releases what was held back.
@@ -181,16 +187,16 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
                 let input = try #require(sample["input"]?.stringValue)
                 let want = try #require(sample["want"]?.stringValue)
                 let tools = ToolSchemas(nil)
-                let read = try #require(ToolCallBodies.glmXML(Array(input.utf8), tools), "\(input)")
-                #expect(read == ToolCallBodies.glmXML(Array(want.utf8), tools), "\(input)")
+                let read = try #require(GLM45.Arguments.read(Array(input.utf8), tools), "\(input)")
+                #expect(read == GLM45.Arguments.read(Array(want.utf8), tools), "\(input)")
                 #expect(read[0].name == "func")
             } else if let xml = sample["xml"]?.stringValue {
-                let reading = ToolCallReading.everySplit(xml) { Self.parser(.glmXML) }
+                let reading = TurnReading.everySplit(xml) { Self.parser(GLM45.self) }
                 let arguments = try #require(reading.arguments(0)?.objectValue)
                 #expect(Array(arguments.keys) == ["x", "y", "z"])
                 #expect(Array(arguments.values) == ["X", "Y", "Z"])
             } else if let input = sample["input"]?.stringValue {
-                let reading = ToolCallReading.everySplit(input) { Self.parser(.glmXML) }
+                let reading = TurnReading.everySplit(input) { Self.parser(GLM45.self) }
                 #expect(reading.calls.isEmpty)
                 #expect(reading.content == input)
             }
@@ -211,8 +217,8 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
             let text =
                 "<tool_call>\n<function=f>\n<parameter=p>\(raw)</parameter>\n"
                 + "</function>\n</tool_call>"
-            let reading = ToolCallReading.everySplit(text) {
-                Self.parser(.qwenCoder, tools: tools)
+            let reading = TurnReading.everySplit(text) {
+                Self.parser(Qwen3Coder.self, tools: tools)
             }
             let want = Self.plain(sample["want"] ?? .null)
             #expect(
@@ -227,9 +233,9 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
     @Test(
         .enabled(if: SharedData.isPresent),
         arguments: [
-            ("deepseek3", ToolCallFormat.deepSeek), ("cogito", .deepSeek), ("olmo3", .pythonic),
-        ])
-    func outputs(file: String, format: ToolCallFormat) throws {
+            ("deepseek3", DeepSeek.self), ("cogito", DeepSeek.self), ("olmo3", OLMo.self),
+        ] as [(String, any Family.Type)])
+    func outputs(file: String, family: any Family.Type) throws {
         var count = 0
         for sample in try Self.json("ollama-parsers/\(file).json") {
             let chunks = sample["chunks"]?.arrayValue?.compactMap(\.stringValue)
@@ -243,8 +249,8 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
             if bodyOnly || leaves { continue }
             let thinking = sample["expectedThinking"]?.stringValue ?? ""
             let starts = sample["hasThinking"]?.boolValue ?? !thinking.isEmpty
-            let reading = ToolCallReading.everySplit(text) {
-                Self.parser(format, reasoning: starts)
+            let reading = TurnReading.everySplit(text) {
+                Self.parser(family, reasoning: starts)
             }
             count += 1
             let held = name.hasPrefix("partial_think_tag") ? "</th" : ""
@@ -270,13 +276,12 @@ struct ToolCallReading: Equatable, CustomStringConvertible {
             guard let steps = sample["steps"]?.arrayValue else { continue }
             let text = steps.compactMap { $0["input"]?.stringValue }.joined()
             let isThinking = sample["think"]?.boolValue ?? false
-            let reading = ToolCallReading.everySplit(text) {
-                makeToolCallParser(
-                    format: .mistral, tools: nil,
-                    reasoning: ReasoningTags(open: "[THINK]", close: "[/THINK]"),
+            let reading = TurnReading.everySplit(text) {
+                TurnParser(
+                    Mistral.grammar, tools: ToolSchemas(nil), reasoning: Mistral.thinking,
                     startsInReasoning: isThinking)
             }
-            var wanted = ToolCallReading()
+            var wanted = TurnReading()
             for event in steps.flatMap({ $0["wantEvents"]?.arrayValue ?? [] }) {
                 wanted.content += event["content"]?.stringValue ?? ""
                 wanted.reasoning += event["thinking"]?.stringValue ?? ""

@@ -1,22 +1,49 @@
 import AutoGLM
 import AutoGLMEngine
 import AutoGLMJSON
-import AutoGLMText
+import AutoGLMChat
 import Foundation
 import TestKit
 import Testing
 
-@Suite(.enabled(if: SharedData.isPresent), .timeLimit(.minutes(3))) struct LoadedModelTests {
+@Suite(.enabled(if: SharedData.isPresent), .timeLimit(.minutes(3))) struct ChatModelTests {
     func load(_ path: String, _ change: (inout EngineOptions) -> Void = { _ in }) throws
-        -> LoadedModel
+        -> ChatModel
     {
-        var options = EngineOptions()
-        options.compute.precision = .f32
-        options.compute.cacheFormat = .f32
-        options.compute.threads = 2
-        options.cacheBlocks = 256
-        change(&options)
-        return try LoadedModel.load(SharedData.path(path), options: options)
+        var options = ModelOptions()
+        options.engine.compute.precision = .f32
+        options.engine.compute.cacheFormat = .f32
+        options.engine.compute.threads = 2
+        options.engine.cacheBlocks = 256
+        change(&options.engine)
+        return try ChatModel.load(directory: SharedData.path(path), options: options)
+    }
+
+    /// A whole answer: its content, its output tokens, its end.
+    private func collect(
+        _ stream: AnswerStream
+    ) async throws -> (text: String, tokens: [TokenEvent], finish: AnswerFinish?) {
+        var text = ""
+        var tokens: [TokenEvent] = []
+        var finish: AnswerFinish?
+        while let events = try await stream.next() {
+            for event in events {
+                tokens += event.tokens
+                switch event.part {
+                case .content(let more): text += more
+                case .finish(let end): finish = end
+                default: break
+                }
+            }
+        }
+        return (text, tokens, finish)
+    }
+
+    private func greedyOptions(maxTokens: Int) throws -> AnswerOptions {
+        var options = AnswerOptions()
+        try options.sampling.set("temperature", text: "0")
+        try options.sampling.set("max_tokens", text: "\(maxTokens)")
+        return options
     }
 
     struct Reference: Decodable {
@@ -77,12 +104,12 @@ import Testing
                     withDestinationPath: SharedData.path("\(part)/\(file)"))
             }
         }
-        var options = EngineOptions()
-        options.compute.precision = .f32
-        options.compute.cacheFormat = .f32
-        options.cacheBlocks = 256
-        let model = try LoadedModel.load(directory.path, options: options)
-        #expect(model.toolCallFormat == .glm4)
+        var options = ModelOptions()
+        options.engine.compute.precision = .f32
+        options.engine.compute.cacheFormat = .f32
+        options.engine.cacheBlocks = 256
+        let model = try ChatModel.load(directory: directory.path, options: options)
+        #expect(model.text.familyName == "glm-4")
         #expect(Set([151329, 151336, 151338]).isSubset(of: model.engine.shape.stopTokens))
         #expect(model.engine.shape.vocabulary == 151343)
         let url = directory.appendingPathComponent("reference.json")
@@ -96,7 +123,7 @@ import Testing
         var sampling = SamplingParameters.greedy
         sampling.ignoreEOS = true
         sampling.maxTokens = 64
-        let answer = try facade.chat(
+        let answer = try await facade.chat(
             [ChatMessage(.user, "Hello, who are you?")], sampling: sampling)
         #expect(try await answer.text() == reference.chats[0].greedy_text)
         facade.close()
@@ -105,33 +132,32 @@ import Testing
             "type": "function",
             "function": ["name": "get_weather", "parameters": ["type": "object"]],
         ]
-        let prompt = try model.render(
-            messages: [["role": "user", "content": "<|user|>"]], tools: [weather])
+        let prompt = try model.text.render(
+            Conversation(messages: [["role": "user", "content": "<|user|>"]], tools: [weather]))
         #expect(prompt.text.contains("## get_weather"))
-        let ids = try model.prompt(messages: [["role": "user", "content": "<|user|>"]])
+        let ids = try model.text.prompt(
+            Conversation(messages: [["role": "user", "content": "<|user|>"]]))
         #expect(ids.count { $0 == 151336 } == 1)
         model.engine.shutdown()
     }
 
-    private func expect(_ model: LoadedModel, gives chat: Chats.Chat) async throws {
+    private func expect(_ model: ChatModel, gives chat: Chats.Chat) async throws {
         let messages = chat.messages.map { message -> JSONValue in
             ["role": .string(message.role), "content": .string(message.content)]
         }
-        #expect(try model.render(messages: messages).text == chat.rendered)
-        let ids = try model.prompt(messages: messages)
+        let conversation = Conversation(messages: messages)
+        #expect(try model.text.render(conversation).text == chat.rendered)
+        let ids = try model.text.prompt(conversation)
         #expect(ids == chat.input_ids)
-        var request = greedy(ids, maxTokens: chat.greedy_tokens.count)
-        request.sampling.ignoreEOS = true
-        request.sampling.topLogprobs = 5
-        request.skipSpecialTokens = false
-        var text = ""
-        var tokens: [TokenEvent] = []
-        for try await event in try model.completion(request) {
-            text += event.text
-            tokens += event.tokens
-        }
+        var options = try greedyOptions(maxTokens: chat.greedy_tokens.count)
+        options.ignoreEOS = true
+        options.topLogprobs = 5
+        let (text, tokens, _) = try await collect(try model.complete([ids], options))
         #expect(tokens.map(\.token) == chat.greedy_tokens)
-        #expect(text == chat.greedy_text)
+        #expect(try model.text.decode(tokens.map(\.token)) == chat.greedy_text)
+        // Special tokens are no text.
+        let tokenizer = try #require(model.text.tokenizer)
+        #expect(text == tokenizer.decode(tokens.map(\.token).filter { !tokenizer.isSpecial($0) }))
         for (token, top) in zip(tokens, chat.top5_logprobs) {
             // Theirs are shares of all rows, padding included; ratios do not depend on that.
             let best = (mine: token.top[0].logprob, theirs: top[0][1])
@@ -144,33 +170,24 @@ import Testing
 
     @Test func storiesAreTold() async throws {
         let model = try load("models/stories260K/stories260K-F32.gguf")
-        let prompt = try model.encode("Once upon a time", addSpecial: true)
-        var request = greedy(prompt, maxTokens: 60)
-        var whole = ""
-        var tokens = 0
-        for try await event in try model.completion(request) {
-            whole += event.text
-            tokens += event.tokens.count
-        }
-        #expect(whole.contains("there was"))
-        #expect(tokens == 60)
+        let prompt = try model.text.encode("Once upon a time", addSpecial: true)
+        var options = try greedyOptions(maxTokens: 60)
+        options.ignoreEOS = true
+        let whole = try await collect(try model.complete([prompt], options))
+        #expect(whole.text.contains("there was"))
+        #expect(whole.tokens.count == 60)
 
         // Stop strings cut the text before them and end the request.
-        request.sampling.stopStrings = ["there was"]
-        var cut = ""
-        var finish: Finish?
-        for try await event in try model.completion(request) {
-            cut += event.text
-            finish = event.finish ?? finish
-        }
-        #expect(finish?.reason == .stop)
-        #expect(finish?.stopString == "there was")
-        #expect(whole.hasPrefix(cut + "there was"))
-        #expect((finish?.usage.completionTokens ?? 60) < 60)
+        options.stops = ["there was"]
+        let cut = try await collect(try model.complete([prompt], options))
+        #expect(cut.finish?.reason == .stop)
+        #expect(cut.finish?.stopString == "there was")
+        #expect(whole.text.hasPrefix(cut.text + "there was"))
+        #expect((cut.finish?.usage.completionTokens ?? 60) < 60)
         await expectIdle(model.engine)
 
-        #expect(throws: LoadError.missingChatTemplate(model: model.name)) {
-            try model.prompt(messages: [["role": "user", "content": "Hi"]])
+        #expect(throws: ChatError.missingTemplate(model: model.facts.name)) {
+            try model.text.prompt(Conversation(messages: [["role": "user", "content": "Hi"]]))
         }
         model.engine.shutdown()
     }
@@ -188,9 +205,9 @@ import Testing
         let first = try load("reference-models/llama3")
         let again = try load("reference-models/llama3")
         let other = try load("reference-models/qwen2")
-        #expect(first.fingerprint == again.fingerprint)
-        #expect(first.fingerprint != other.fingerprint)
-        #expect(first.created > 1_600_000_000)
+        #expect(first.facts.fingerprint == again.facts.fingerprint)
+        #expect(first.facts.fingerprint != other.facts.fingerprint)
+        #expect(first.facts.created > 1_600_000_000)
     }
 }
 
