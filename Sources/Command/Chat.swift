@@ -3,6 +3,7 @@ import AutoGLMChat
 import AutoGLMDecoding
 import AutoGLMEngine
 import AutoGLMJSON
+import AutoGLMModels
 import Foundation
 
 struct Chat: AsyncParsableCommand {
@@ -18,47 +19,160 @@ struct Chat: AsyncParsableCommand {
     var system: String?
 
     func run() async throws {
-        let loaded = try loadModel(model, capacity, sampling: SamplingOverrides())
-        defer { loaded.close() }
+        let session = ChatSession(system: system, sampling: try sampling.overrides())
+        // Loaded before the terminal changes its mode, so that Ctrl-C ends a load as usual.
+        let loaded = try load(model)
+        var options = TerminalSession.Options(environment: ProcessInfo.processInfo.environment)
+        options.commands = ChatSession.commandNames
+        let terminal = TerminalSession(options)
+        defer { terminal.close() }
+        var loop = ChatLoop(session: session, model: loaded, terminal: terminal, load: load)
+        await loop.run()
+    }
+
+    /// A model that can talk.
+    private func load(path: String) throws -> ChatModel {
+        var flags = model
+        flags.model = path
+        return try load(flags)
+    }
+
+    private func load(_ flags: ModelFlags) throws -> ChatModel {
+        let loaded = try loadModel(flags, capacity, sampling: SamplingOverrides())
         guard loaded.text.hasTemplate else {
+            loaded.close()
             throw ChatError.missingTemplate(model: loaded.name)
         }
-        var session = ChatSession(system: system, sampling: try sampling.overrides())
-        session.modelName = loaded.name
-        while let line = readLine() {
-            let input = line.trimmingCharacters(in: .whitespaces)
-            if input.isEmpty { continue }
-            if input.hasPrefix("/") {
-                switch session.command(input) {
-                case .quit: return
-                case .say(let text): print(text)
-                case .answer: await answer(&session, loaded)
-                case .load, .edit: print("only in a terminal")
-                }
-            } else {
-                session.add(ChatMessage(.user, line))
-                await answer(&session, loaded)
+        return loaded
+    }
+}
+
+/// Asks, answers, and asks again.
+private struct ChatLoop {
+    /// Calls that follow one message; a model that never stops calling is stopped here.
+    static let roundsMax = 16
+
+    var session: ChatSession
+    var model: ChatModel
+    let terminal: TerminalSession
+    let load: (_ path: String) throws -> ChatModel
+
+    mutating func run() async {
+        defer { model.close() }
+        session.modelName = model.name
+        if terminal.isInteractive {
+            print("\(model.name), up to \(model.facts.contextMax) tokens; /help for help, "
+                + "Ctrl-C stops an answer, Ctrl-D leaves")
+        }
+        var draft = ""
+        while let entry = await terminal.readEntry(prompt: "> ", text: draft) {
+            draft = ""
+            if entry.text.allSatisfy(\.isWhitespace) { continue }
+            guard !entry.isLiteral, entry.text.hasPrefix("/") else {
+                session.add(ChatMessage(.user, entry.text))
+                await answer()
+                continue
+            }
+            switch session.command(entry.text.trimmingCharacters(in: .whitespaces)) {
+            case .quit: return
+            case .say(let text): print(text)
+            case .answer: await answer()
+            case .load(let path): changeModel(path)
+            case .edit(let text): draft = text
             }
         }
     }
 
-    private func answer(_ session: inout ChatSession, _ loaded: ChatModel) async {
+    /// The new one is opened while the old one is there: a wrong path costs nothing.
+    private mutating func changeModel(_ path: String) {
         do {
-            var options = AnswerOptions()
-            options.sampling = session.sampling
-            let stream = try await loaded.answer(
-                Conversation(messages: session.messages, tools: session.tools), options)
-            var message = ChatMessage(.assistant, "")
-            var printer = AnswerPrinter()
-            while let events = try await stream.next() {
-                for event in events { message.take(event.part) }
-                printer.print(events)
+            let next = try load(path)
+            model.close()
+            model = next
+            session.modelName = model.name
+            print("now \(model.name)")
+        } catch {
+            printError("error: \(error)")
+        }
+    }
+
+    // MARK: Answers
+
+    /// Answers the conversation as it stands, calls and what follows their results included.
+    private mutating func answer() async {
+        do {
+            for _ in 0..<Self.roundsMax {
+                guard let turn = try await turn() else { return }
+                session.add(turn)
+                if turn.toolCalls.isEmpty { return }
+                for call in turn.toolCalls {
+                    guard let result = try await result(of: call) else {
+                        session.removeLastTurn()
+                        return print("the call was not answered; your message is taken back")
+                    }
+                    session.add(.result(of: call, result))
+                }
             }
-            session.lastUsage = printer.end()?.usage
-            session.add(message)
+            print("stopped after \(Self.roundsMax) rounds of calls; /tools none ends them")
+        } catch is CancellationError {
+            session.removeLastTurn()
+            print("stopped; your message is taken back, /edit and /retry do not see it")
         } catch {
             printError("error: \(error)")
             session.removeLastTurn()
+        }
+    }
+
+    /// One answer of the model.
+    /// - Returns: what is to be kept; nil when it was stopped before it said anything.
+    private mutating func turn() async throws -> ChatMessage? {
+        let model = model
+        let conversation = Conversation(messages: session.messages, tools: session.tools)
+        var options = AnswerOptions()
+        options.sampling = session.sampling
+        options.timeline.received = .now
+        let (message, finish) = try await terminal.withInterrupts { [options] in
+            var message = ChatMessage(.assistant, "")
+            var printer = AnswerPrinter()
+            do {
+                let stream = try await model.answer(conversation, options)
+                while let events = try await stream.next() {
+                    for event in events { message.take(event.part) }
+                    printer.print(events)
+                }
+            } catch {
+                _ = printer.end()
+                guard Task.isCancelled else { throw error }
+            }
+            let finish = printer.end()
+            if finish == nil { printer.note("[stopped]") }
+            if finish?.reason == .length { printer.note("[cut: \(Self.cause(of: finish))]") }
+            return (message, finish)
+        }
+        session.lastUsage = finish?.usage
+        guard finish == nil else { return message }
+        // Half an answer can be talked about; half a call cannot be answered.
+        var kept = message
+        kept.toolCalls = []
+        if kept.content.isEmpty {
+            session.removeLastTurn()
+            return nil
+        }
+        return kept
+    }
+
+    private static func cause(of finish: AnswerFinish?) -> String {
+        finish?.isLoop == true
+            ? "the answer went round in circles" : "no tokens left, see /set max_tokens"
+    }
+
+    /// - Returns: nil when the user would not say.
+    private func result(of call: ToolCall) async throws -> String? {
+        guard let command = session.toolCommand else {
+            return await terminal.readEntry(prompt: "\(call.name) gives> ")?.text
+        }
+        return try await terminal.withInterrupts {
+            try await ToolCommand(command: command).result(of: call)
         }
     }
 }

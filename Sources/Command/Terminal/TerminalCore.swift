@@ -2,7 +2,8 @@
 /// run, or neither. `TerminalLoop` brings the events and carries out the actions.
 struct TerminalCore: Sendable {
     enum Event: Sendable {
-        case readBegan(prompt: String)
+        /// `text` is there already, to be edited.
+        case readBegan(prompt: String, text: String = "")
         case readCancelled
         case bodyBegan
         case bodyEnded
@@ -57,9 +58,9 @@ struct TerminalCore: Sendable {
 
     mutating func apply(_ event: Event, at now: ContinuousClock.Instant) -> [Action] {
         switch event {
-        case .readBegan(let prompt):
+        case .readBegan(let prompt, let text):
             mode = .reading(prompt: prompt)
-            let keys = pending
+            let keys = (text.isEmpty ? [] : [.paste(text, isCut: false)]) + pending
             pending = []
             pendingBytes = 0
             return edit(keys, at: now, mustDraw: true)

@@ -3,7 +3,7 @@ import Synchronization
 
 /// What the session asks of its thread.
 enum TerminalRequest: Sendable {
-    case read(Int, prompt: String, CheckedContinuation<PromptEntry?, Never>)
+    case read(Int, prompt: String, text: String, CheckedContinuation<PromptEntry?, Never>)
     case cancelRead(Int)
     case bodyBegan(cancel: @Sendable () -> Void)
     case bodyEnded
@@ -165,12 +165,12 @@ final class TerminalLoop {
 
     private func take(_ request: TerminalRequest) {
         switch request {
-        case .read(let id, let prompt, let continuation):
+        case .read(let id, let prompt, let text, let continuation):
             precondition(read == nil, "one entry is read at a time")
             read = (id, continuation)
             if isInteractive {
                 checkSize()
-                apply(.readBegan(prompt: prompt))
+                apply(.readBegan(prompt: prompt, text: text))
             } else if showsPrompt {
                 writeAll(prompt, to: output)
             }

@@ -54,13 +54,15 @@ final class TerminalSession: Sendable {
     }
 
     /// Waits for the user.
-    /// - Parameter prompt: stands before the text, without line breaks or escape sequences.
+    /// - Parameters:
+    ///   - prompt: stands before the text, without line breaks or escape sequences.
+    ///   - text: what the line begins with, to be edited; of no effect without a terminal.
     /// - Returns: nil at the end of input (Ctrl-D, a closed pipe, `close`, a cancelled task).
-    func readEntry(prompt: String) async -> PromptEntry? {
+    func readEntry(prompt: String, text: String = "") async -> PromptEntry? {
         let id = mailbox.nextRead()
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                if !mailbox.post(.read(id, prompt: prompt, continuation)) {
+                if !mailbox.post(.read(id, prompt: prompt, text: text, continuation)) {
                     continuation.resume(returning: nil)
                 }
                 // The handler may have run before there was anything to cancel.
