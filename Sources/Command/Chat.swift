@@ -56,6 +56,16 @@ private struct ChatLoop {
     var model: ChatModel
     let terminal: TerminalSession
     let load: (_ path: String) throws -> ChatModel
+    /// What the next line begins with.
+    private var draft = ""
+
+    init(
+        session: ChatSession, model: ChatModel, terminal: TerminalSession,
+        load: @escaping (_ path: String) throws -> ChatModel
+    ) {
+        (self.session, self.model) = (session, model)
+        (self.terminal, self.load) = (terminal, load)
+    }
 
     mutating func run() async {
         defer { model.close() }
@@ -64,7 +74,6 @@ private struct ChatLoop {
             print("\(model.name), up to \(model.facts.contextMax) tokens; /help for help, "
                 + "Ctrl-C stops an answer, Ctrl-D leaves")
         }
-        var draft = ""
         while let entry = await terminal.readEntry(prompt: "> ", text: draft) {
             draft = ""
             if entry.text.allSatisfy(\.isWhitespace) { continue }
@@ -107,21 +116,25 @@ private struct ChatLoop {
                 if turn.toolCalls.isEmpty { return }
                 for call in turn.toolCalls {
                     guard let result = try await result(of: call) else {
-                        session.removeLastTurn()
-                        return print("the call was not answered; your message is taken back")
+                        print("the call was not answered")
+                        return takeBack()
                     }
                     session.add(.result(of: call, result))
                 }
             }
             print("stopped after \(Self.roundsMax) rounds of calls; /tools none ends them")
         } catch is CancellationError {
-            session.removeLastTurn()
-            print("stopped; your message is taken back, /edit and /retry do not see it")
+            print("[stopped]")
+            takeBack()
         } catch {
             printError("error: \(error)")
-            session.removeLastTurn()
+            takeBack()
         }
     }
+
+    /// A message without an answer is no part of the conversation; its text comes back to be
+    /// changed or sent again.
+    private mutating func takeBack() { draft = session.removeLastTurn() ?? "" }
 
     /// One answer of the model.
     /// - Returns: what is to be kept; nil when it was stopped before it said anything.
@@ -155,7 +168,7 @@ private struct ChatLoop {
         var kept = message
         kept.toolCalls = []
         if kept.content.isEmpty {
-            session.removeLastTurn()
+            takeBack()
             return nil
         }
         return kept

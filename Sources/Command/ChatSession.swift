@@ -54,70 +54,61 @@ struct ChatSession {
         let arguments: String
         let help: String
         let run: @Sendable (inout ChatSession, String) -> Outcome
+
+        init(
+            _ name: String, _ arguments: String, _ help: String, aliases: [String] = [],
+            run: @escaping @Sendable (inout ChatSession, String) -> Outcome
+        ) {
+            names = [name] + aliases
+            self.arguments = arguments
+            self.help = help
+            self.run = run
+        }
     }
 
     /// Every command: help, completion and dispatch read this one table.
     private static let commands: [Command] = [
-        Command(names: ["/help", "/?"], arguments: "", help: "this text") { _, _ in .say(help) },
-        Command(names: ["/clear"], arguments: "", help: "forget the conversation, keep the system message") {
-            session, _ in
+        Command("/help", "", "this text", aliases: ["/?"]) { _, _ in .say(help) },
+        Command("/clear", "", "forget the conversation, keep the system message") { session, _ in
             session.messages.removeAll { role($0) != "system" }
             return .say("cleared")
         },
-        Command(names: ["/system"], arguments: "TEXT", help: "start over with this system message") {
-            session, text in
+        Command("/system", "TEXT", "start over with this system message") { session, text in
             session.messages.removeAll()
             if !text.isEmpty { session.add(ChatMessage(.system, text)) }
             return .say(text.isEmpty ? "no system message" : "system message set")
         },
-        Command(names: ["/model"], arguments: "PATH", help: "go on with another model; alone: which one this is") {
-            session, path in
+        Command("/model", "PATH", "go on with another model; alone: this one") { session, path in
             path.isEmpty ? .say(session.modelName) : .load(path)
         },
-        Command(names: ["/set"], arguments: "NAME VALUE", help: "a sampling parameter; alone: all of them") {
-            session, text in
-            .say(session.set(text))
+        Command("/set", "NAME VALUE", "a sampling parameter; alone: all of them") {
+            .say($0.set($1))
         },
         Command(
-            names: ["/tools"], arguments: "FILE [COMMAND]",
-            help: "tools the model may call, and a command that answers calls"
-        ) { session, text in .say(session.setTools(text)) },
-        Command(names: ["/retry"], arguments: "", help: "answer the last message again") {
-            session, _ in
+            "/tools", "FILE [COMMAND]",
+            "tools the model may call, and a command that answers calls; none: no tools"
+        ) { .say($0.setTools($1)) },
+        Command("/retry", "", "answer the last message again") { session, _ in
             guard let user = session.messages.lastIndex(where: { role($0) == "user" }) else {
                 return .say("there is nothing to answer yet")
             }
             session.messages.removeSubrange((user + 1)...)
             return .answer
         },
-        Command(names: ["/edit"], arguments: "", help: "change the last message and send it again") {
-            session, _ in
+        Command("/edit", "", "change the last message and send it again") { session, _ in
             session.removeLastTurn().map { .edit($0) } ?? .say("there is nothing to edit yet")
         },
-        Command(names: ["/undo"], arguments: "", help: "take back the last message and its answer") {
-            session, _ in
+        Command("/undo", "", "take back the last message and its answer") { session, _ in
             session.removeLastTurn()
             return .say("\(session.messages.count) messages left")
         },
-        Command(names: ["/history"], arguments: "", help: "show the conversation") { session, _ in
-            .say(session.history)
-        },
-        Command(names: ["/save"], arguments: "FILE", help: "write the conversation as JSON") {
-            session, path in
-            .say(session.save(path))
-        },
-        Command(names: ["/load"], arguments: "FILE", help: "go on with a saved conversation") {
-            session, path in
-            .say(session.load(path))
-        },
-        Command(names: ["/stats"], arguments: "", help: "tokens and times of the last answer") {
-            session, _ in
+        Command("/history", "", "show the conversation") { session, _ in .say(session.history) },
+        Command("/save", "FILE", "write the conversation as JSON") { .say($0.save($1)) },
+        Command("/load", "FILE", "go on with a saved conversation") { .say($0.load($1)) },
+        Command("/stats", "", "tokens and times of the last answer") { session, _ in
             .say(session.lastUsage.map(describe) ?? "no answer yet")
         },
-        Command(names: ["/quit", "/exit", "/bye"], arguments: "", help: "leave (also Ctrl-D)") {
-            _, _ in
-            .quit
-        },
+        Command("/quit", "", "leave (also Ctrl-D)", aliases: ["/exit", "/bye"]) { _, _ in .quit },
     ]
 
     static var commandNames: [String] { commands.flatMap(\.names) }
@@ -219,10 +210,7 @@ struct ChatSession {
     private mutating func setTools(_ argument: String) -> String {
         let words = argument.split(separator: " ", maxSplits: 1).map(String.init)
         guard let file = words.first else {
-            if tools.isEmpty { return "no tools" }
-            let names = tools.compactMap { $0["function"]?["name"]?.stringValue }
-            return names.joined(separator: ", ")
-                + (toolCommand.map { "; answered by \($0)" } ?? "; you answer their calls")
+            return tools.isEmpty ? "no tools" : describeTools()
         }
         if file == "none" {
             tools = []
@@ -232,10 +220,15 @@ struct ChatSession {
         do {
             tools = try ToolFile.read(file)
             toolCommand = words.count > 1 ? words[1] : nil
-            return "\(tools.count) tools"
-                + (toolCommand.map { "; \($0) answers their calls" } ?? "; you answer their calls")
+            return describeTools()
         } catch {
             return "\(error)"
         }
+    }
+
+    private func describeTools() -> String {
+        let names = tools.compactMap { $0["function"]?["name"]?.stringValue }
+        return names.joined(separator: ", ")
+            + (toolCommand.map { "; \($0) answers calls" } ?? "; you answer calls")
     }
 }
