@@ -19,7 +19,7 @@ import Testing
         let glm = "<tool_call>steal\n<arg_key>a</arg_key>\n<arg_value>1</arg_value>\n</tool_call>"
         let reading = Self.read(glm, GLM45.self)
         #expect(reading.calls.isEmpty)
-        #expect(reading.content == "steal\na\n1")
+        #expect(reading.content == "steal\na\n1\n")
         let hermes = "<tool_call>{\"name\": \"steal\", \"arguments\": {}}</tool_call>"
         #expect(Self.read(hermes, Hermes.self).calls.isEmpty)
         #expect(

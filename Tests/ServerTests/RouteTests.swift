@@ -9,6 +9,14 @@ import Testing
 @testable import AutoGLMServer
 
 @Suite struct RouteTests {
+    /// Four thousand tokens, and no loop in them.
+    private var slow: Script {
+        var script = Script()
+        var random = SplitMix64(seed: 3)
+        script.tokens += (0..<4_000).map { _ in Int32.random(in: 97...122, using: &random) }
+        return script
+    }
+
     @Test func chat() async throws {
         let server = try TestServer()
         try await server.test { client in
@@ -296,8 +304,7 @@ import Testing
 
     /// The same, seen from outside: what the engine does about it.
     @Test func headersAreActedOn() async throws {
-        var script = Script()
-        script.stopToken = nil
+        var script = slow
         script.delay = .milliseconds(2)
         let server = try TestServer(
             script, options: { $0.keys = ["first-secret", "second-secret"] },
@@ -381,8 +388,7 @@ import Testing
 
     /// A queue of one, and three who come.
     @Test func aFullQueueSaysWhenToComeBack() async throws {
-        var script = Script()
-        script.stopToken = nil
+        var script = slow
         script.delay = .milliseconds(5)
         let server = try TestServer(
             script,
@@ -435,8 +441,7 @@ import Testing
     }
 
     @Test func deadlinesEndStreamsWithoutDone() async throws {
-        var script = Script()
-        script.stopToken = nil
+        var script = slow
         script.delay = .milliseconds(10)
         let server = try TestServer(script) { $0.requestTimeout = .milliseconds(400) }
         try await server.test { client in
