@@ -9,14 +9,11 @@ package final class AnswerStream: AsyncSequence, Sendable {
     package typealias Element = [AnswerEvent]
     package typealias Failure = GenerationError
 
-    /// Of the request, as sent to the engine; for logs and tests.
-    package let promptTokens: Int
     private let tokens: TokenStream
     private let builders: Mutex<[AnswerBuilder]>
 
-    init(_ tokens: TokenStream, _ builders: [AnswerBuilder], promptTokens: Int) {
+    init(_ tokens: TokenStream, _ builders: [AnswerBuilder]) {
         self.tokens = tokens
-        self.promptTokens = promptTokens
         self.builders = Mutex(builders)
     }
 

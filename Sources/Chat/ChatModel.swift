@@ -112,8 +112,7 @@ public final class ChatModel: Sendable {
         let builders = requests.indices.map {
             AnswerBuilder(choice: $0, rules: rules, tokenizer: text.tokenizer)
         }
-        return AnswerStream(
-            stream, builders, promptTokens: prompts.reduce(0) { $0 + $1.count })
+        return AnswerStream(stream, builders)
     }
 
     /// The one merge of what the program, the makers, the operator and the request say.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import AutoGLMAPI
 import Foundation
 
 @main
@@ -23,6 +24,7 @@ struct AutoGLMCommand: AsyncParsableCommand {
 
     static func main() async {
         do {
+            try checkCommand()
             let arguments = try mergedArguments()
             var command = try parseAsRoot(arguments)
             if var asynchronous = command as? any AsyncParsableCommand {
@@ -33,6 +35,20 @@ struct AutoGLMCommand: AsyncParsableCommand {
         } catch {
             fail(error)
         }
+    }
+
+    /// The first word must name a command; the parser itself has no better word for one that does
+    /// not than "unexpected argument".
+    private static func checkCommand() throws {
+        guard let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-") else {
+            return
+        }
+        let names = configuration.subcommands.map { $0._commandName } + ["help"]
+        guard !names.contains(word) else { return }
+        throw CommandError(
+            "there is no command \(word)"
+                + (nearestName(to: word, in: names).map { "; did you mean \($0)?" }
+                    ?? "; there are " + names.joined(separator: ", ")))
     }
 
     /// The command line, with what environment and configuration file say.

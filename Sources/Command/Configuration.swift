@@ -68,7 +68,9 @@ struct Configuration {
         if settings.contains(where: { $0.name == "config" }),
             let path = Self.value(of: "config", in: rest + added)
         {
-            let values = try fileValues(path, known: everything, readFile: readFile)
+            let values = try fileValues(
+                path, known: Set(settings.flatMap(\.allNames)), others: everything,
+                readFile: readFile)
             for setting in settings where given.isDisjoint(with: setting.allNames) {
                 guard let value = setting.allNames.lazy.compactMap({ values[$0] }).first
                 else { continue }
@@ -100,13 +102,23 @@ struct Configuration {
     }
 
     private func fileValues(
-        _ path: String, known: Set<String>, readFile: (String) throws -> String
+        _ path: String, known: Set<String>, others: Set<String>,
+        readFile: (String) throws -> String
     ) throws(ConfigurationError) -> [String: Value] {
+        let text: String
+        do {
+            text = try readFile(path)
+        } catch {
+            throw .unreadable(
+                path: path, reason: "no such file, or it may not be read; check --config")
+        }
         let node: Node?
         do {
-            node = try Yams.compose(yaml: try readFile(path))
+            node = try Yams.compose(yaml: text)
+        } catch let error as YamlError {
+            throw .unreadable(path: path, reason: Self.oneLine("\(error)"))
         } catch {
-            throw .unreadable(path: path, reason: String(describing: error))
+            throw .unreadable(path: path, reason: "it is no YAML")
         }
         guard let node else { return [:] }
         guard let mapping = node.mapping else {
@@ -116,6 +128,7 @@ struct Configuration {
         for (keyNode, valueNode) in mapping {
             let key = keyNode.string ?? ""
             guard known.contains(key) else {
+                if others.contains(key) { throw .unused(key: key, path: path) }
                 throw .unknown(
                     kind: "key in \(path)", name: key, nearest: nearestName(to: key, in: known))
             }
@@ -128,6 +141,10 @@ struct Configuration {
             }
         }
         return values
+    }
+
+    private static func oneLine(_ text: String) -> String {
+        text.split(whereSeparator: \.isNewline).joined(separator: " ")
     }
 
     // MARK: Words
@@ -200,6 +217,8 @@ struct Configuration {
 
 enum ConfigurationError: Error, Equatable, CustomStringConvertible {
     case unknown(kind: String, name: String, nearest: String?)
+    /// A key of another command.
+    case unused(key: String, path: String)
     case unreadable(path: String, reason: String)
     case badValue(origin: String, value: String, expected: String)
 
@@ -207,6 +226,8 @@ enum ConfigurationError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .unknown(let kind, let name, let nearest):
             "unknown \(kind): \(name)" + (nearest.map { "; did you mean \($0)?" } ?? "")
+        case .unused(let key, let path):
+            "\(key) in \(path) is no setting of this command; take it out"
         case .unreadable(let path, let reason): "cannot read configuration \(path): \(reason)"
         case .badValue(let origin, let value, let expected):
             "\(origin) is \(value); expected \(expected)"

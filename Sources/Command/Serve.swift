@@ -40,6 +40,9 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Requests that may wait.")
     var queueLimit: Int = 256
 
+    @Option(help: "Prompt tokens that may wait. Default: four times the context.")
+    var queueTokens: Int?
+
     @Option(help: "Seconds a request may wait before it is refused.")
     var queueTimeout: Int = 30
 
@@ -55,6 +58,7 @@ struct Serve: AsyncParsableCommand {
     func validate() throws {
         try check("--port", port, 0...65535)
         try check("--queue-limit", queueLimit, 1...100_000)
+        try check("--queue-tokens", queueTokens, 1...(1 << 40))
         try check("--queue-timeout", queueTimeout, 1...86_400)
         try check("--drain-timeout", drainTimeout, 0...86_400)
     }
@@ -94,6 +98,7 @@ struct Serve: AsyncParsableCommand {
     ) throws -> ChatModel {
         let loaded = try loadModel(model, capacity, sampling: sampling.overrides()) { options in
             options.engine.queueRequests = queueLimit
+            options.engine.queueTokens = queueTokens
             options.engine.queueTimeout = .seconds(queueTimeout)
             if let name = servedModelName.first { options.name = name }
             options.engine.onStep = { metrics.record($0) }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import AutoGLMChat
 import AutoGLMCompute
 import AutoGLMEngine
 import AutoGLMJSON
@@ -33,7 +34,7 @@ struct Show: ParsableCommand {
         options.cacheFormat = try model.computeOptions(source).cacheFormat
         source = try source.with(options)
         let inspection = ModelInspection(source)
-        let facts = facts(inspection)
+        let facts = facts(inspection, try ModelText(source))
         if json {
             let value = JSONValue(members: facts.map { ($0.key, $0.value) })
             print(value.serialized(JSONWriteOptions(ensureASCII: false, indent: 2)))
@@ -65,7 +66,7 @@ struct Show: ParsableCommand {
         }
     }
 
-    private func facts(_ inspection: ModelInspection) -> [Fact] {
+    private func facts(_ inspection: ModelInspection, _ text: ModelText) -> [Fact] {
         let info = inspection.info
         let tokens = context ?? info.contextLength
         let parameters = Double(info.parameterCount)
@@ -76,6 +77,9 @@ struct Show: ParsableCommand {
         var facts: [Fact] = [
             Fact("name", "name", .string(info.name)),
             Fact("architecture", "architecture", .string(info.architecture)),
+            Fact(
+                "family", "chat family", .string(text.familyName),
+                text.hasTemplate ? text.familyName : "\(text.familyName), without a chat template"),
             Fact("parameters", "parameters", .int(Int64(info.parameterCount)), size),
             Fact("layers", "layers", .int(Int64(info.layers))),
             Fact("hidden", "hidden size", .int(Int64(info.hidden))),

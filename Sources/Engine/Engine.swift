@@ -199,7 +199,8 @@ package final class Engine: Sendable {
             do throws(AdmissionError) {
                 var sequences: [SequenceRequest] = []
                 for request in requests {
-                    sequences.append(try admit(request, arrival, &state))
+                    sequences.append(
+                        try admit(request, arrival, opensQueue: gate.waiting == 0, &state))
                 }
                 if state.liveCount == 0 { state.lastProgress = arrival }
                 state.liveCount += requests.count
@@ -213,7 +214,8 @@ package final class Engine: Sendable {
     }
 
     private func admit(
-        _ request: GenerationRequest, _ arrival: Duration, _ state: inout EngineShared.State
+        _ request: GenerationRequest, _ arrival: Duration, opensQueue: Bool,
+        _ state: inout EngineShared.State
     ) throws(AdmissionError) -> SequenceRequest {
         let queueTimeout = request.queueTimeout ?? shared.options.queueTimeout
         var startWithin = queueTimeout
@@ -230,7 +232,8 @@ package final class Engine: Sendable {
             maxTokens = try state.gate.admit(
                 promptTokens: request.prompt.count,
                 maxTokens: request.sampling.maxTokens.map { max($0, 1) },
-                tenant: request.tenant, startWithin: startWithin, now: arrival)
+                tenant: request.tenant, startWithin: startWithin, opensQueue: opensQueue,
+                now: arrival)
         } catch {
             throw AdmissionError(error, retryAfter: state.gate.retryAfter)
         }

@@ -9,7 +9,6 @@ package struct EngineStatus: Sendable {
     package var blocksUsed = 0
     /// Blocks that hold only prefix-cache content and can be taken at any time.
     package var blocksCached = 0
-    package var blocksFree: Int { blocksTotal - blocksUsed - blocksCached }
     package var steps: UInt64 = 0
     package var preemptions: UInt64 = 0
     package var generatedTokens: UInt64 = 0

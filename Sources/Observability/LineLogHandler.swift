@@ -5,7 +5,8 @@ package import Logging
 /// Writes one line per log entry to standard error: human text, or one JSON object.
 ///
 /// In JSON a number or a truth value that came as `.stringConvertible` stays one; text never turns
-/// into a number, whatever it looks like. Entries hold ids, sizes, codes and timings; callers never put prompt or output text in.
+/// into a number, whatever it looks like. Entries hold ids, sizes, codes and timings; callers never
+/// put prompt or output text in.
 package struct LineLogHandler: LogHandler {
     package enum Format: String, Sendable, CaseIterable { case human, json }
 

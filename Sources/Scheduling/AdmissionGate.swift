@@ -51,10 +51,14 @@ package struct AdmissionGate {
     }
 
     /// Counts a request in, or says why not.
-    /// - Parameter maxTokens: nil asks for as many as fit.
+    /// - Parameters:
+    ///   - maxTokens: nil asks for as many as fit.
+    ///   - opensQueue: the request it is part of found the queue empty: the bound on waiting tokens
+    ///     then does not hold for it, or what is larger than the bound could never be served.
     /// - Returns: output tokens it may have.
     package mutating func admit(
-        promptTokens: Int, maxTokens: Int?, tenant: String, startWithin: Duration?, now: Duration
+        promptTokens: Int, maxTokens: Int?, tenant: String, startWithin: Duration?, opensQueue: Bool = false,
+        now: Duration
     ) throws(Refusal) -> Int {
         if isClosed { throw .closed }
         guard promptTokens > 0 else { throw .emptyPrompt }
@@ -73,7 +77,7 @@ package struct AdmissionGate {
         if let own = waitingByTenant[tenant], own >= share {
             throw .queueFull(waiting: own, limit: share)
         }
-        guard waiting == 0 || waitingTokens + promptTokens <= limits.tokensMax else {
+        guard waiting == 0 || opensQueue || waitingTokens + promptTokens <= limits.tokensMax else {
             throw .tooManyQueuedTokens(waiting: waitingTokens, limit: limits.tokensMax)
         }
         if let startWithin, waiting > 0, expectedWait > startWithin {

@@ -5,8 +5,9 @@ import NIOHTTP1
 /// Holds a connection to its time limits, keeps silent streams alive and ends connections where
 /// their requests say, all on the event loop.
 ///
-/// It sits next to the HTTP/1 codec, below the request handlers: those know no HTTP versions. One timer per connection fires at the
-/// next moment anything could be due; the hot path (a body part written) only notes the time.
+/// It sits next to the HTTP/1 codec, below the request handlers: those know no HTTP versions. One
+/// timer per connection fires at the next moment anything could be due; the hot path (a body part
+/// written) only notes the time.
 final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -100,7 +101,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
             }
             phase = .body
             enterDeadline(.now() + timeouts.bodyIdle, context)
-            if (head.version.major, head.version.minor) >= (1, 1),
+            if !head.version.isBeforeHTTP11,
                 head.headers.first(name: "expect")?.lowercased() == "100-continue"
             {
                 let head = HTTPResponseHead(version: .http1_1, status: .continue)

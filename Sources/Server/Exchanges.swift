@@ -26,7 +26,7 @@ struct Exchanges {
     /// A request's head has been read.
     /// - Throws: the refusal of a head that two readers could understand differently.
     mutating func begin(_ head: HTTPRequestHead) throws(APIError) {
-        let isBeforeHTTP11 = (head.version.major, head.version.minor) < (1, 1)
+        let isBeforeHTTP11 = head.version.isBeforeHTTP11
         let codings = head.headers[canonicalForm: "transfer-encoding"].map { $0.lowercased() }
         if !codings.isEmpty, isBeforeHTTP11 {
             throw .malformed("HTTP/1.0 has no Transfer-Encoding. Send a Content-Length.")
@@ -89,6 +89,11 @@ struct Exchanges {
     private static func connectionOptions(_ headers: HTTPHeaders) -> [String] {
         headers[canonicalForm: "connection"].map { $0.lowercased() }
     }
+}
+
+extension HTTPVersion {
+    /// Whether the client may know neither chunks nor `100 Continue`.
+    var isBeforeHTTP11: Bool { major < 1 || (major == 1 && minor < 1) }
 }
 
 extension APIError {

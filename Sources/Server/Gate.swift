@@ -163,7 +163,6 @@ extension HTTPField.Name {
     static let accelBuffering = HTTPField.Name("X-Accel-Buffering")!
     static let deadline = HTTPField.Name("x-deadline-ms")!
     static let queueTimeout = HTTPField.Name("x-queue-timeout-ms")!
-    static let traceparent = HTTPField.Name("traceparent")!
 }
 
 /// Ids that the server makes.

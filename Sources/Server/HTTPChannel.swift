@@ -18,6 +18,7 @@ struct HTTPChannel: ServerChildChannel, HTTPChannelHandler {
     let responder: HTTPChannelHandler.Responder
     let timeouts: ConnectionHandler.Timeouts
     let census: ConnectionCensus
+    let slot: ModelSlot
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
@@ -54,6 +55,11 @@ struct HTTPChannel: ServerChildChannel, HTTPChannelHandler {
     }
 
     func handle(value: Value, logger: Logger) async {
+        // A process that ends because its model is broken has served nobody.
+        if slot.isFailed {
+            try? await value.parts.executeThenClose { _, _ in }
+            return
+        }
         await ClientConnection.$current.withValue(value.connection) {
             await handleHTTP(asyncChannel: value.parts, logger: logger)
         }

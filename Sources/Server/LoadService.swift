@@ -22,7 +22,7 @@ struct LoadService: Service {
     func run() async throws {
         do {
             let model = try await cancelWhenGracefulShutdown { try await loaded() }
-            if model == nil { slot.callOff() }
+            if model == nil { slot.fail() }
         } catch {
             slot.fail()
             throw error

@@ -89,13 +89,13 @@ package struct ModelServer: Sendable {
     ) -> some ApplicationProtocol {
         let timeouts = ConnectionHandler.Timeouts(options)
         let onListening = onListening ?? options.onListening
-        // Below info, the framework's lines quote errors, and errors quote what a client sent.
+        // The framework's lines say nothing that ours do not, and show its internals.
         var frameworkLogger = options.logger
-        frameworkLogger.logLevel = max(frameworkLogger.logLevel, .info)
+        frameworkLogger.logLevel = .critical
         return Application(
             router: router(),
             server: HTTPServerBuilder { responder in
-                HTTPChannel(responder: responder, timeouts: timeouts, census: census)
+                HTTPChannel(responder: responder, timeouts: timeouts, census: census, slot: slot)
             },
             configuration: .init(
                 address: .hostname(options.host, port: options.port), serverName: "autoglm",
@@ -111,11 +111,11 @@ package struct ModelServer: Sendable {
     /// Refuses new work and waits for what is under way.
     func drain() async {
         state.beginDrain()
-        let model = slot.loaded
-        model?.engine.beginDrain()
+        guard let model = slot.loaded else { return }
+        model.engine.beginDrain()
         options.logger.info("draining", metadata: ["open": .stringConvertible(state.open)])
         let start = ContinuousClock.now
-        await model?.engine.drain(within: options.drainTimeout)
+        await model.engine.drain(within: options.drainTimeout)
         // The last events of ended sequences still have to reach their clients.
         let patience = start + options.drainTimeout + .seconds(2)
         while state.open > 0, ContinuousClock.now < patience {

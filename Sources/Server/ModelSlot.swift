@@ -62,16 +62,18 @@ package final class ModelSlot: Sendable {
         settle.finish()
     }
 
-    func fail() { state.withLock { $0 = .failed } }
-
-    /// The process is told to stop before there is a model.
-    func callOff() {
-        fail()
+    /// There will be no model: it is broken, or the process is told to stop.
+    func fail() {
+        state.withLock { $0 = .failed }
         settle.finish()
     }
 
-    /// Returns once the model is there or called off, or `limit` has passed. Not after a failure:
-    /// the process then ends without having answered anyone. One task may wait.
+    var isFailed: Bool {
+        if case .failed = state.withLock({ $0 }) { true } else { false }
+    }
+
+    /// Returns once it is known whether there will be a model, or `limit` has passed. One task may
+    /// wait.
     func settled(within limit: Duration) async {
         await withTaskGroup(of: Void.self) { [settling] tasks in
             tasks.addTask { for await _ in settling {} }

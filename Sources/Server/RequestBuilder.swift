@@ -47,9 +47,8 @@ struct RequestBuilder: Sendable {
         answer.timeline = RequestTimeline(received: context.arrival)
         let deadline = try Self.milliseconds(http, .deadline, RequestLimits.deadline)
         answer.deadline = [deadline, options.requestTimeout].compactMap(\.self).min()
-        answer.queueTimeout =
-            try Self.milliseconds(http, .queueTimeout, RequestLimits.queueTimeout)
-            ?? options.queueTimeout
+        answer.queueTimeout = try Self.milliseconds(
+            http, .queueTimeout, RequestLimits.queueTimeout)
         if model.text.tokenizer == nil, !fields.stops.isEmpty {
             throw refusal(ChatError.missingTokenizer(model: model.facts.name), field: "stop")
         }

@@ -31,6 +31,8 @@ package func serve(
         ports.yield(port)
     }
     // Services are shut down from last to first: the drain ends before connections are closed.
+    // A model that fails to load ends them so, too: cancelling would leave accepted connections
+    // that nobody has looked at, and NIO takes those for a mistake that ends the process.
     let group = ServiceGroup(
         configuration: .init(
             services: [
@@ -38,7 +40,8 @@ package func serve(
                 .init(
                     service: LoadService(
                         slot: slot, options: options, listening: listening, load: load),
-                    successTerminationBehavior: .ignore),
+                    successTerminationBehavior: .ignore,
+                    failureTerminationBehavior: .gracefullyShutdownGroup),
                 .init(service: DrainService(server: server)),
             ],
             gracefulShutdownSignals: options.handlesSignals ? [.sigterm, .sigint] : [],

@@ -27,8 +27,6 @@ package struct ServerOptions: Sendable {
     package var writeStallTimeout: Duration = .seconds(30)
     /// Longest time a request may take in all; nil leaves that to the client and its patience.
     package var requestTimeout: Duration?
-    /// nil takes the engine's own limit.
-    package var queueTimeout: Duration?
     /// Streams that are silent this long get a comment line, or proxies close them.
     package var keepAliveInterval: Duration = .seconds(15)
     /// Time streams have to finish once the process is told to stop.

@@ -118,7 +118,8 @@ import Testing
         try await server.test { client in
             let (answer, _) = try await exchange(
                 client.port,
-                head("POST", "/v1/chat/completions", "1.1", body: Self.chat) + "\u{1}nonsense\r\n\r\n")
+                head("POST", "/v1/chat/completions", "1.1", body: Self.chat)
+                    + "\u{1}nonsense\r\n\r\n")
             #expect(answer.hasPrefix("HTTP/1.1 200"))
             #expect(answer.contains("Hello, world!"))
         }

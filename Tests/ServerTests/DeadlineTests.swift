@@ -37,7 +37,9 @@ extension Request {
         (nil, nil, nil), (nil, "86400000", 86_400_000), (nil, "1500", 1_500),
         (2, nil, 2_000), (2, "1500", 1_500), (2, "5000", 2_000),
     ] as [(Int?, String?, Int?)])
-    func theEarlierHolds(operatorSeconds: Int?, client header: String?, effective: Int?) async throws {
+    func theEarlierHolds(
+        operatorSeconds: Int?, client header: String?, effective: Int?
+    ) async throws {
         let server = try TestServer {
             $0.requestTimeout = operatorSeconds.map { .seconds($0) }
         }

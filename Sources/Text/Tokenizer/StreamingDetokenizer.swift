@@ -17,9 +17,6 @@ package struct StreamingDetokenizer: Sendable {
         spacesToDrop = continues ? 0 : tokenizer.leadingSpacesDropped
     }
 
-    /// Bytes held back, at most 3.
-    package var pendingCount: Int { pending.count }
-
     package mutating func push(_ id: TokenID) -> String {
         if skipSpecial, tokenizer.isSpecial(id) { return "" }
         var bytes = tokenizer.tokenBytes(id)[...]

@@ -153,8 +153,4 @@ struct PieceTable: Sendable {
     mutating func seal() {
         for id in starts.indices where starts[id] == UInt32.max { starts[id] = 0 }
     }
-
-    func isFree(_ id: Int) -> Bool {
-        id >= 0 && (id >= starts.count || starts[id] == UInt32.max)
-    }
 }
