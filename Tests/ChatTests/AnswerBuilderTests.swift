@@ -442,7 +442,7 @@ struct AnswerReading: Equatable {
         options.choices = 4
         options.stops = ["STOP"]
         let stream = try await chat.model.answer(Self.hello, options)
-        #expect(stream.choices == 4 && stream.promptTokens == 3)
+        #expect(stream.choices == 4)
         let readings = try await read(stream)
         #expect(readings.count == 4)
         for reading in readings.values {
@@ -520,7 +520,9 @@ struct AnswerReading: Equatable {
                 == [.init(name: "beta", arguments: "{\"x\": 1}", isEnded: true)])
         #expect(readings[0]?.finish?.reason == .toolCalls)
         conversation.toolChoice = .function("alpha")
-        let named = try await read(try await chat.model.answer(conversation, AnswerOptions()))
-        #expect(named[0]?.calls.first?.name == "alpha")
+        let other = try ScriptedChat(Script("{\"y\": 2}"))
+        let named = try await read(try await other.model.answer(conversation, AnswerOptions()))
+        #expect(
+            named[0]?.calls == [.init(name: "alpha", arguments: "{\"y\": 2}", isEnded: true)])
     }
 }

@@ -41,7 +41,7 @@ import Testing
             #expect(answer.headers[.processingTime].flatMap { Int($0) } != nil)
             #expect(answer.headers[.requestID]?.hasPrefix("req_") == true)
         }
-        #expect(server.blocksUsed == 0)
+        #expect(await eventually { server.blocksUsed == 0 })
     }
 
     @Test func chatStream() async throws {
@@ -64,7 +64,7 @@ import Testing
             #expect(reason?.first?["finish_reason"] as? String == "stop")
             #expect(Set(events.compactMap { $0["id"] as? String }).count == 1)
         }
-        #expect(server.blocksUsed == 0)
+        #expect(await eventually { server.blocksUsed == 0 })
     }
 
     /// The exact bytes of a small stream.
@@ -186,7 +186,7 @@ import Testing
             }
             #expect(entries.count == 26)
         }
-        #expect(server.blocksUsed == 0)
+        #expect(await eventually { server.blocksUsed == 0 })
     }
 
     @Test func completions() async throws {
@@ -221,7 +221,7 @@ import Testing
             let unknown = try await client.post("/v1/completions", #"{"prompt":[300]}"#)
             #expect(unknown.status == 400 && unknown.code == "unknown_token")
         }
-        #expect(server.blocksUsed == 0)
+        #expect(await eventually { server.blocksUsed == 0 })
     }
 
     @Test func modelsTokensAndVersion() async throws {
@@ -437,7 +437,7 @@ import Testing
             let whole = try await client.chat()
             #expect(whole.status == 500 && whole.code == "internal_error")
         }
-        #expect(server.blocksUsed == 0)
+        #expect(await eventually { server.blocksUsed == 0 })
     }
 
     @Test func deadlinesEndStreamsWithoutDone() async throws {
@@ -454,7 +454,7 @@ import Testing
             let whole = try await client.chat()
             #expect(whole.status == 504 && whole.code == "deadline_exceeded")
         }
-        #expect(server.blocksUsed == 0)
+        #expect(await eventually { server.blocksUsed == 0 })
     }
 
     /// A failed step's reason may hold paths of this machine.
