@@ -92,7 +92,7 @@ extension SamplingField {
     }
 
     private func plain(_ value: Double) -> String {
-        value == value.rounded() ? String(Int(value)) : String(value)
+        Int(exactly: value).map { String($0) } ?? String(value)
     }
 
     package func refusal(_ value: String, parameter: String? = nil) -> ParameterError {

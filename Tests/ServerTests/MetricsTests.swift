@@ -187,7 +187,7 @@ private struct ExpositionParser {
                 "autoglm_kv_blocks", "autoglm_kv_usage_ratio", "autoglm_memory_bandwidth_ratio",
                 "autoglm_prompt_tokens", "autoglm_cached_prompt_tokens",
                 "autoglm_generated_tokens", "autoglm_requests_finished",
-                "autoglm_admission_rejections", "autoglm_preemptions",
+                "autoglm_loops_stopped", "autoglm_admission_rejections", "autoglm_preemptions",
                 "autoglm_log_lines_dropped",
             ])
         #expect(

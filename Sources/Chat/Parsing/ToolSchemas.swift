@@ -151,7 +151,11 @@ struct ArgumentTypes {
     /// otherwise what the text is as JSON, if the schema admits that.
     func value(_ text: String) -> JSONValue {
         let trimmed = text.trimmedSpace
-        let parsed = try? JSONValue.parse(trimmed)
+        var parsed = try? JSONValue.parse(trimmed)
+        // 007 is no JSON, but where no text is admitted it can only be a number.
+        if parsed == nil, let types, !types.contains("string") {
+            parsed = Int64(trimmed).map { .int($0) }
+        }
         if let constants {
             if constants.contains(.string(text)) { return .string(text) }
             if let match = constants.first(where: { Self.isEqual($0, parsed) }) { return match }

@@ -155,10 +155,18 @@ package struct TurnParser: Sendable {
 
     mutating func flushSinks() {
         if let text = thoughts.take() { events.append(.reasoning(text)) }
-        if let text = content.take() { events.append(.content(text)) }
+        if let text = content.take() { addContent(text) }
         if let text = arguments.take() {
             events.append(.callArguments(index: callCount - 1, text))
         }
+    }
+
+    /// A phase that turns out to have been content does not cut the text in two.
+    private mutating func addContent(_ text: String) {
+        guard case .content(var whole)? = events.last else { return events.append(.content(text)) }
+        events.removeLast()
+        whole += text
+        events.append(.content(whole))
     }
 
     // MARK: Phases
