@@ -43,7 +43,8 @@ package struct CompletionRequest: Sendable, Equatable {
                 "suffix", "'suffix' is not supported: this model continues text, it does not "
                     + "fill gaps.")
         }
-        if generation.sampling["max_tokens"] == nil, let field = SamplingParameters.field("max_tokens")
+        if generation.sampling["max_tokens"] == nil,
+            let field = SamplingParameters.field("max_tokens")
         {
             generation.sampling.set(field, .integer(Self.tokensMax))
         }

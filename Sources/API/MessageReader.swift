@@ -2,8 +2,8 @@ import AutoGLMJSON
 
 /// Reads one message of a conversation into the form that chats are rendered from.
 ///
-/// Content parts are joined to one text, `developer` is `system`, `function` is `tool`. Fields we do
-/// not know are left out.
+/// Content parts are joined to one text, `developer` is `system`, `function` is `tool`. Fields we
+/// do not know are left out.
 enum MessageReader {
     private static let roles: Set<String> = [
         "system", "developer", "user", "assistant", "tool", "function",

@@ -141,7 +141,8 @@ package enum RequestFields {
     /// Values of refused fields that ask for nothing: what clients send because their library has a
     /// default.
     private static let saysNothing: [String: [String]] = [
-        "skip_special_tokens": ["true"], "use_beam_search": ["false"], "length_penalty": ["1", "1.0"],
+        "skip_special_tokens": ["true"], "use_beam_search": ["false"],
+        "length_penalty": ["1", "1.0"],
         "early_stopping": ["false"], "include_stop_str_in_output": ["false"],
         "no_stop_trim": ["false"], "typical_p": ["1", "1.0"], "top_a": ["0", "0.0"],
         "tfs_z": ["1", "1.0"], "mirostat": ["0"], "xtc_probability": ["0", "0.0"],

@@ -1,4 +1,5 @@
 import ArgumentParser
+import AutoGLMCompute
 import AutoGLMServer
 
 /// What a client may take: connections, bytes and time.

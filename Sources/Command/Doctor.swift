@@ -39,7 +39,8 @@ struct Doctor: ParsableCommand {
             ("cores", "\(features.cores) usable, \(backend.threads) threads computing"),
             (
                 "memory",
-                "\(formatBytes(Int(memory))), \(formatBytes(LoadedEngine.availableMemory())) available"
+                "\(formatBytes(Int(memory))), "
+                    + "\(formatBytes(LoadedEngine.availableMemory())) available"
             ),
         ]
         for entry in probe.bandwidth {

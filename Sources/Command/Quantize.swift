@@ -12,7 +12,7 @@ struct Quantize: ParsableCommand {
             SCHEME is int8 or int4, then, where wanted and in this order:
               -asym                      a minimum beside each scale
               -channel, -g32, -g64, -g128   inputs that share a scale (default: 32)
-              -dynamic                   activations in 8 bits, scaled per row and 32 values (default)
+              -dynamic                   activations in 8 bits, scaled per row and 32 (default)
               -static                    activations in 8 bits, by scales measured on --calibration
               -weights                   activations stay floating-point
             The output projection keeps 8 bits, embeddings and norms stay as they are.
@@ -118,9 +118,8 @@ struct Quantize: ParsableCommand {
         let partial = try target.makePartial()
         do {
             result.duration = try clock.measure {
-                let report = try quantizer.write(
-                    to: partial, backend: try CPUBackend(options: computeOptions(ModelSource(source)))
-                ) { model in
+                let backend = try CPUBackend(options: computeOptions(ModelSource(source)))
+                let report = try quantizer.write(to: partial, backend: backend) { model in
                     bar.clear()
                     if let text = texts.calibration { _ = try text.meanNLL(model) }
                 }

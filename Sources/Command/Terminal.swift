@@ -1,4 +1,5 @@
 import ArgumentParser
+import AutoGLMCompute
 import Foundation
 import Synchronization
 
@@ -57,18 +58,6 @@ final class ProgressBar: Sendable {
             FileHandle.standardError.write(Data("\r\u{1B}[K".utf8))
         }
     }
-}
-
-/// "5.5 GiB"; binary units, as memory is sold and counted.
-func formatBytes(_ bytes: Int) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"]
-    var value = Double(bytes)
-    var unit = 0
-    while value >= 1024, unit < units.count - 1 {
-        value /= 1024
-        unit += 1
-    }
-    return unit == 0 ? "\(bytes) B" : "\(decimal(value, 1)) \(units[unit])"
 }
 
 func decimal(_ value: Double, _ places: Int) -> String {

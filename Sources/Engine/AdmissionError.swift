@@ -51,8 +51,8 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
         case .deadlineTooShort: "Try again later, or allow more time."
         case .deadlineExceeded: "Allow more time."
         case .tooManySequences(_, let limit):
-            "Send at most \(limit) prompts times n in one request, or start the server with a larger "
-                + "--queue-limit."
+            "Send at most \(limit) prompts times n in one request, or start the server with a "
+                + "larger --queue-limit."
         }
     }
 

@@ -169,7 +169,9 @@ package final class Engine: Sendable {
         let channel = TokenChannel(count: requests.count)
         let mailbox = shared.mailbox
         let ids = sequences.map(\.id)
-        let stream = TokenStream(count: ids.count, channel: channel) { mailbox.post(.abort(ids[$0])) }
+        let stream = TokenStream(count: ids.count, channel: channel) {
+            mailbox.post(.abort(ids[$0]))
+        }
         let admitted = shared.instant(sequences.first?.arrival ?? .zero)
         for (choice, sequence) in sequences.enumerated() {
             var request = requests[choice]

@@ -425,8 +425,8 @@ struct TemplateLexer {
 }
 
 /// Python's escapes in string literals.
-package enum TemplateEscapes {
-    package static func unescape(_ body: [UInt8], line: Int) throws(TemplateError) -> String {
+enum TemplateEscapes {
+    static func unescape(_ body: [UInt8], line: Int) throws(TemplateError) -> String {
         guard body.contains(UInt8(ascii: "\\")) else {
             return String(decoding: body, as: UTF8.self)
         }

@@ -6,7 +6,7 @@
 /// every string has one origin and then `runs` is empty. Slicing, concatenation, splitting,
 /// replacing, joining and JSON keep the origin exact per byte. Operations that change letters (case
 /// mapping), wrap or format through a width give an untrusted result if any of their input was.
-package struct TemplateText: Sendable {
+struct TemplateText: Sendable {
     struct Run: Sendable {
         var end: Int
         var trusted: Bool
@@ -21,21 +21,21 @@ package struct TemplateText: Sendable {
 
     init() {}
 
-    package init(_ string: String, trusted: Bool = true) {
+    init(_ string: String, trusted: Bool = true) {
         bytes = Array(string.utf8)
         uniformTrust = trusted || bytes.isEmpty
     }
 
-    package init(bytes: [UInt8], trusted: Bool) {
+    init(bytes: [UInt8], trusted: Bool) {
         self.bytes = bytes
         uniformTrust = trusted || bytes.isEmpty
     }
 
-    package var count: Int { bytes.count }
+    var count: Int { bytes.count }
     var isEmpty: Bool { bytes.isEmpty }
     /// Whether no byte came from the values given.
     var isTrusted: Bool { runs.isEmpty ? uniformTrust : !runs.contains { !$0.trusted } }
-    package var string: String { String(decoding: bytes, as: UTF8.self) }
+    var string: String { String(decoding: bytes, as: UTF8.self) }
 
     mutating func reserve(_ count: Int) { bytes.reserveCapacity(count) }
 
@@ -120,7 +120,7 @@ package struct TemplateText: Sendable {
         runs.isEmpty ? uniformTrust : runs[runIndex(at: position)].trusted
     }
 
-    package subscript(range: Range<Int>) -> TemplateText {
+    subscript(range: Range<Int>) -> TemplateText {
         if range.lowerBound == 0 && range.upperBound == count { return self }
         var result = TemplateText()
         result.isMarkup = isMarkup
@@ -176,7 +176,7 @@ package struct TemplateText: Sendable {
     }
 
     /// The code point starting at a byte position, and the position after it.
-    package func scalar(at position: Int) -> (scalar: Unicode.Scalar, next: Int) {
+    func scalar(at position: Int) -> (scalar: Unicode.Scalar, next: Int) {
         let first = bytes[position]
         if first < 0x80 { return (Unicode.Scalar(first), position + 1) }
         let length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2
@@ -198,7 +198,7 @@ package struct TemplateText: Sendable {
     // MARK: Searching
 
     /// Byte position of the first occurrence at or after `start`.
-    package func find(_ needle: TemplateText, from start: Int = 0, to end: Int? = nil) -> Int? {
+    func find(_ needle: TemplateText, from start: Int = 0, to end: Int? = nil) -> Int? {
         let limit = (end ?? count) - needle.count
         if start > limit { return nil }
         guard let first = needle.bytes.first else { return start }
@@ -217,7 +217,7 @@ package struct TemplateText: Sendable {
         return nil
     }
 
-    package func findLast(_ needle: TemplateText, from start: Int = 0, to end: Int? = nil) -> Int? {
+    func findLast(_ needle: TemplateText, from start: Int = 0, to end: Int? = nil) -> Int? {
         var position = (end ?? count) - needle.count
         if needle.count > 1, position - start > Self.plainSearchMax {
             var search = PatternSearch(needle.bytes.reversed())
@@ -274,14 +274,14 @@ private struct PatternSearch {
 }
 
 extension TemplateText: Equatable {
-    package static func == (left: TemplateText, right: TemplateText) -> Bool {
+    static func == (left: TemplateText, right: TemplateText) -> Bool {
         left.bytes == right.bytes
     }
 }
 
 extension Unicode.Scalar {
     /// Python's `str.isspace`.
-    package var isPythonSpace: Bool {
+    var isPythonSpace: Bool {
         switch value {
         case 0x09...0x0D, 0x1C...0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029,
             0x202F, 0x205F, 0x3000:

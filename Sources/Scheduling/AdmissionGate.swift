@@ -57,7 +57,8 @@ package struct AdmissionGate {
     ///     then does not hold for it, or what is larger than the bound could never be served.
     /// - Returns: output tokens it may have.
     package mutating func admit(
-        promptTokens: Int, maxTokens: Int?, tenant: String, startWithin: Duration?, opensQueue: Bool = false,
+        promptTokens: Int, maxTokens: Int?, tenant: String, startWithin: Duration?,
+        opensQueue: Bool = false,
         now: Duration
     ) throws(Refusal) -> Int {
         if isClosed { throw .closed }

@@ -103,7 +103,8 @@ struct ChatJob: Sendable {
             try await generation.run { answer in
                 for event in answer {
                     let logprobs = logprobs(event)
-                    if let delta = ChatDelta(event.part) ?? (logprobs == nil ? nil : ChatDelta.none) {
+                    let other = logprobs == nil ? nil : ChatDelta.none
+                    if let delta = ChatDelta(event.part) ?? other {
                         events.chatChunk(
                             identity, choice: event.choice, delta, logprobs: logprobs)
                     }

@@ -10,7 +10,8 @@ extension APIError {
     ///   - promptField: the field of this endpoint that holds what is read.
     ///   - maxTokensField: the one by which the client bounded the tokens.
     package init(
-        _ error: AdmissionError, promptField: String = "prompt", maxTokensField: String = "max_tokens"
+        _ error: AdmissionError, promptField: String = "prompt",
+        maxTokensField: String = "max_tokens"
     ) {
         let retryAfter = error.retryAfter.map { max(1, min(30, Int($0.components.seconds) + 1)) }
         func invalid(_ field: String, _ code: String) -> APIError {
@@ -92,8 +93,8 @@ extension APIError {
         }
     }
 
-    /// Why a conversation could not be turned into a prompt. The message of a template's own refusal
-    /// is its author's; it may quote a role, never more.
+    /// Why a conversation could not be turned into a prompt. The message of a template's own
+    /// refusal is its author's; it may quote a role, never more.
     init(_ error: TemplateError, field: String) {
         self = .invalid(
             field,

@@ -269,16 +269,21 @@ import Testing
             "tools[0].function.parameters.type"
         ),
         (
-            #"[{"type":"function","function":{"name":"a","parameters":null}}]"#,
-            "tools[0].function.parameters"
-        ),
-        (
             #"[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"a"}}]"#,
             "tools[1].function.name"
         ),
     ])
     func tools(json: String, path: String) {
         #expect(parameter("tools", json) == path)
+    }
+
+    @Test func noParametersAreNoParameters() throws {
+        for tool in [
+            #"{"name":"a","parameters":null}"#, #"{"name":"a"}"#, #"{"name":"查询订单"}"#,
+        ] {
+            let json = #"[{"type":"function","function":\#(tool)}]"#
+            #expect(parameter("tools", json) == nil)
+        }
     }
 
     @Test(arguments: [
@@ -311,7 +316,7 @@ import Testing
         (#""tool_choice":"required""#, "tool_choice"),
         (#""tool_choice":{"type":"function","function":{"name":"x"}}"#, "tool_choice.function.name"),
         (#""top_logprobs":2"#, "top_logprobs"),
-        (#""functions":[]"#, "functions"),
+        (#""functions":[{"name":"a"}]"#, "functions"),
     ])
     func refusedFields(member: String, path: String) {
         let body = #"{"messages":[{"role":"user","content":"x"}],\#(member)}"#
