@@ -269,7 +269,7 @@ import Testing
             "tools[0].function.parameters.type"
         ),
         (
-            #"[{"type":"function","function":{"name":"a","parameters":null}}]"#,
+            #"[{"type":"function","function":{"name":"a","parameters":[]}}]"#,
             "tools[0].function.parameters"
         ),
         (
@@ -311,7 +311,7 @@ import Testing
         (#""tool_choice":"required""#, "tool_choice"),
         (#""tool_choice":{"type":"function","function":{"name":"x"}}"#, "tool_choice.function.name"),
         (#""top_logprobs":2"#, "top_logprobs"),
-        (#""functions":[]"#, "functions"),
+        (#""functions":[{"name":"a"}]"#, "functions"),
     ])
     func refusedFields(member: String, path: String) {
         let body = #"{"messages":[{"role":"user","content":"x"}],\#(member)}"#
@@ -322,6 +322,15 @@ import Testing
             #expect(error.parameter == path)
             #expect(error.status == 400)
         }
+    }
+
+    /// What says nothing is no reason to refuse; a schema of null is none.
+    @Test func whatSaysNothingIsAccepted() throws {
+        #expect(parameter("functions", "[]") == nil)
+        let body = #"{"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","#
+            + #""function":{"name":"a","parameters":null}}]}"#
+        let request = try ChatCompletionRequest(body: Array(body.utf8))
+        #expect(request.conversation.tools == [["type": "function", "function": ["name": "a"]]])
     }
 
     @Test func partsAreJoinedAndUnknownFieldsIgnored() throws {
