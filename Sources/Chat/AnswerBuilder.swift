@@ -180,20 +180,22 @@ struct AnswerBuilder: Sendable {
         case .loop:
             finish.reason = .length
             finish.isLoop = true
-            flush(endsWithCall: false)
+            _ = flush(endsWithCall: false)
         case .oneCall: break
         }
         conclude(finish)
     }
 
     private mutating func finish(_ end: Finish) {
-        flush(endsWithCall: end.stopToken.map { $0 == rules.callEnd } ?? false)
+        let stop = flush(endsWithCall: end.stopToken.map { $0 == rules.callEnd } ?? false)
         given = made
+        let isCut = end.reason == .length && stop == nil
         conclude(
-            AnswerFinish(reason: end.reason == .length ? .length : .stop, usage: end.usage))
+            AnswerFinish(reason: isCut ? .length : .stop, usage: end.usage, stopString: stop))
     }
 
-    private mutating func flush(endsWithCall: Bool) {
+    /// - Returns: the stop string that the last text completed.
+    private mutating func flush(endsWithCall: Bool) -> String? {
         let rest = detokenizer?.flush() ?? ""
         var match: String?
         if !rest.isEmpty, case .stopString(let stop) = take(text: rest) { match = stop }
@@ -205,6 +207,7 @@ struct AnswerBuilder: Sendable {
         // What the last text completes is a match all the same; then nothing follows it.
         let remaining = match == nil ? matcher.flush() : ""
         if !remaining.isEmpty { add(.content(remaining)) }
+        return match
     }
 
     private mutating func conclude(_ finish: AnswerFinish) {

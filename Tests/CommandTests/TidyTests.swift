@@ -60,6 +60,8 @@ import Testing
     @Test func functionsAreShort() {
         for source in product where !source.isGenerated {
             for (index, line) in source.lines.enumerated() where Self.beginsFunction(line) {
+                // Over where it began.
+                if line.hasSuffix("}") { continue }
                 let indent = line.prefix { $0 == " " }
                 let rest = source.lines[(index + 1)...]
                 guard Self.hasBody(line, rest, indent),
@@ -99,6 +101,8 @@ import Testing
         let words = ["fatalError(", "try!", " as! ", "TODO", "FIXME"]
         for source in product {
             for (index, line) in source.lines.enumerated() {
+                // `\\uXXXX` is a form of escapes, no mark of something left undone.
+                let line = line.replacing("XXXX", with: "")
                 for word in words where line.contains(word) {
                     Issue.record("\(source.path):\(index + 1) says \(word)")
                 }

@@ -269,6 +269,10 @@ import Testing
             "tools[0].function.parameters.type"
         ),
         (
+            #"[{"type":"function","function":{"name":"a","parameters":[]}}]"#,
+            "tools[0].function.parameters"
+        ),
+        (
             #"[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"a"}}]"#,
             "tools[1].function.name"
         ),
@@ -327,6 +331,15 @@ import Testing
             #expect(error.parameter == path)
             #expect(error.status == 400)
         }
+    }
+
+    /// What says nothing is no reason to refuse; a schema of null is none.
+    @Test func whatSaysNothingIsAccepted() throws {
+        #expect(parameter("functions", "[]") == nil)
+        let body = #"{"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","#
+            + #""function":{"name":"a","parameters":null}}]}"#
+        let request = try ChatCompletionRequest(body: Array(body.utf8))
+        #expect(request.conversation.tools == [["type": "function", "function": ["name": "a"]]])
     }
 
     @Test func partsAreJoinedAndUnknownFieldsIgnored() throws {
