@@ -107,7 +107,7 @@ let package = Package(
         suite("ChatTests", [
             "AutoGLMChat", "AutoGLMEngine", "AutoGLMDecoding", "AutoGLMJinja", "AutoGLMText",
             "AutoGLMJSON", collections,
-        ]),
+        ], exclude: ["conversations.py", "conversations.json"]),
         suite("TextTests", ["AutoGLMText", "AutoGLMJSON", collections]),
         suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMJSON"]),
         suite("SchedulingTests", ["AutoGLMScheduling"]),

@@ -49,7 +49,8 @@ extension ChatModel {
     /// The beginning of a call as tokens. Only the family's own text can become special tokens,
     /// never the name that a client chose.
     private func prefixTokens(_ tool: String) -> [TokenID] {
-        guard let prefix = text.family.callPrefix(tool, text.evidence), let tokenizer = text.tokenizer
+        guard let prefix = text.family.callPrefix(tool, text.evidence),
+            let tokenizer = text.tokenizer
         else { return [] }
         guard let name = prefix.firstRange(of: tool) else {
             return tokenizer.encode(prefix, allowSpecial: true)

@@ -46,8 +46,9 @@ extension ModelText {
     }
 
     private init(directory: String, templateOverride: String?) throws {
+        let hasTokenizer = Self.hasTokenizer(directory)
         try self.init(
-            tokenizer: Self.hasTokenizer(directory) ? try Tokenizer.load(directory: directory) : nil,
+            tokenizer: hasTokenizer ? try Tokenizer.load(directory: directory) : nil,
             templates: templateOverride == nil ? try Self.templates(in: directory) : [:],
             override: templateOverride,
             name: directory.split(separator: "/").last.map(String.init) ?? directory)

@@ -124,7 +124,8 @@ package struct ModelText: Sendable {
         if message["content"]?.isNull ?? true { message = message.setting("content", "") }
         if let list = message["tool_calls"]?.arrayValue {
             let calls = list.map { call in
-                call["id"]?.stringValue.map { call.setting("id", .string(family.callID($0))) } ?? call
+                guard let id = call["id"]?.stringValue else { return call }
+                return call.setting("id", .string(family.callID(id)))
             }
             message = message.setting("tool_calls", .array(calls))
         }

@@ -1,7 +1,7 @@
 import AutoGLMJSON
 
-/// ChatGLM3: a line with the tool's name, then a fenced `tool_call(k=v)` in Python. What goes to its
-/// code interpreter is the code itself.
+/// ChatGLM3: a line with the tool's name, then a fenced `tool_call(k=v)` in Python. What goes to
+/// its code interpreter is the code itself.
 ///
 /// The published template has no place for the name of a call; the one below is the format of the
 /// makers' own `build_chat_input`.
@@ -34,11 +34,7 @@ enum ChatGLM3: Family {
         let text = "Answer the following questions as best as you can. You have access to the "
             + "following tools:\n"
             + JSONValue.array(functions).serialized(JSONWriteOptions(ensureASCII: false, indent: 4))
-        guard let first = messages.first, first["role"]?.stringValue == "system" else {
-            return [["role": "system", "content": .string(text)]] + messages
-        }
-        let joined = JSONValue.string(first.content + "\n\n" + text)
-        return [first.setting("content", joined)] + messages.dropFirst()
+        return messages.addingToSystem(text)
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {

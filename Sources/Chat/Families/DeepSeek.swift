@@ -29,6 +29,34 @@ enum DeepSeek: Family {
             ? "\(begin)function\(separator)\(tool)\n```json\n" : "\(begin)\(tool)\(separator)"
     }
 
+    /// In the words of DeepSeek-V3.1's model card: the templates of V3 and V3.1 print no tools.
+    static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue] {
+        let list = tools.map { tool -> String in
+            let function = tool["function"] ?? tool
+            let parameters = function["parameters"] ?? [:]
+            return "### \(function["name"]?.stringValue ?? "")\n"
+                + "Description: \(function["description"]?.stringValue ?? "")\n\n"
+                + "Parameters: \(parameters.serialized(.readable))\n"
+        }
+        return messages.addingToSystem(
+            """
+            ## Tools
+            You have access to the following tools:
+
+            \(list.joined(separator: "\n"))
+            IMPORTANT: ALWAYS adhere to this exact format for tool use:
+            <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>tool_call_name<｜tool▁sep｜>\
+            tool_call_arguments<｜tool▁call▁end｜>{additional_tool_calls}<｜tool▁calls▁end｜>
+
+            Where:
+
+            - `tool_call_name` must be an exact match to one of the available tools
+            - `tool_call_arguments` must be valid JSON that strictly follows the tool's \
+            Parameters Schema
+            - For multiple tool calls, chain them directly without separators or spaces
+            """)
+    }
+
     enum Body: CallBody {
         static let quotesMarks = true
 

@@ -122,13 +122,28 @@ struct HistoryCall {
     /// The arguments as a value; a text that is no JSON stays one.
     var value: JSONValue {
         guard let text = arguments.stringValue else { return arguments }
-        return (try? JSONValue.parse(text)).flatMap { $0.objectValue != nil ? $0 : nil } ?? arguments
+        guard let value = try? JSONValue.parse(text), value.objectValue != nil else {
+            return arguments
+        }
+        return value
     }
 }
 
 extension JSONWriteOptions {
     /// As Python's `json.dumps(…, ensure_ascii=False)`: what prompts show.
     static let readable = JSONWriteOptions(ensureASCII: false)
+}
+
+extension [JSONValue] {
+    /// The conversation with `text` at the end of its system message, or as one of its own.
+    func addingToSystem(_ text: String) -> [JSONValue] {
+        guard let first, first["role"]?.stringValue == "system" else {
+            return [["role": "system", "content": .string(text)]] + self
+        }
+        let parts = (first.content.isEmpty ? [] : [first.content]) + [text]
+        let joined = JSONValue.string(parts.joined(separator: "\n\n"))
+        return [first.setting("content", joined)] + dropFirst()
+    }
 }
 
 extension JSONValue {

@@ -164,7 +164,8 @@ enum PythonEscapes {
             if let byte = plain[escape] {
                 result.append(byte)
             } else if let digits = digits(of: escape) {
-                guard let code = UInt32(String(decoding: rest.prefix(digits), as: UTF8.self), radix: 16),
+                let text = String(decoding: rest.prefix(digits), as: UTF8.self)
+                guard let code = UInt32(text, radix: 16),
                     rest.count >= digits, let scalar = Unicode.Scalar(code)
                 else { return nil }
                 rest.removeFirst(digits)

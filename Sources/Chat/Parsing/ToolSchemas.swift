@@ -6,8 +6,8 @@ struct ToolSchemas: Sendable {
     private let parameters: [String: JSONValue]?
     private let names: [[UInt8]]
 
-    /// - Parameter tools: OpenAI tools (`{"type": …, "function": {…}}`), bare functions, or built-in
-    ///   tools known by their type.
+    /// - Parameter tools: OpenAI tools (`{"type": …, "function": {…}}`), bare functions, or
+    ///   built-in tools known by their type.
     init(_ tools: [JSONValue]?) {
         parameters = tools.map { tools in
             var result: [String: JSONValue] = [:]
@@ -37,8 +37,9 @@ struct ToolSchemas: Sendable {
     /// white space behind it.
     func mayBeLine(_ start: ArraySlice<UInt8>) -> Bool {
         names.contains { name in
-            name.starts(with: start)
-                || (start.starts(with: name) && start.dropFirst(name.count).allSatisfy(\.isJSONSpace))
+            if name.starts(with: start) { return true }
+            return start.starts(with: name)
+                && start.dropFirst(name.count).allSatisfy(\.isJSONSpace)
         }
     }
 
@@ -103,7 +104,9 @@ struct ArgumentTypes {
     /// An integer is a number too.
     private static func common(_ a: Set<String>, _ b: Set<String>) -> Set<String> {
         var result = a.intersection(b)
-        if a.contains("number") && b.contains("integer") || a.contains("integer") && b.contains("number") {
+        if a.contains("number") && b.contains("integer")
+            || a.contains("integer") && b.contains("number")
+        {
             result.insert("integer")
         }
         return result
@@ -164,7 +167,8 @@ struct ArgumentTypes {
         guard let types else {
             // Without a type: a structure, or a string.
             switch parsed {
-            case .array?, .object?: return constants == nil ? parsed ?? .string(text) : .string(text)
+            case .array?, .object?:
+                return constants == nil ? parsed ?? .string(text) : .string(text)
             default: return .string(text)
             }
         }
