@@ -60,8 +60,10 @@ struct AnswerBuilder: Sendable {
         if !batch.prompt.isEmpty { add(.prompt(batch.prompt)) }
         if !hasBegun {
             hasBegun = true
-            if !rules.prefix.isEmpty, let parsed = parser?.push(rules.prefix) {
-                _ = take(parsed)
+            if !rules.prefix.isEmpty {
+                let parsed = rules.isForced
+                    ? parser?.force(rules.prefix) : parser?.push(rules.prefix)
+                _ = take(parsed ?? [])
             }
         }
         var usage = batch.usage

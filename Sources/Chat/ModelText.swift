@@ -90,14 +90,12 @@ package struct ModelText: Sendable {
         {
             template = own
         }
-        messages = messages.flatMap { arranged($0, chosen.style) }
+        messages = chosen.style.separated(messages).flatMap { arranged($0, chosen.style) }
         var variables = variables(of: conversation, template)
-        if !tools.isEmpty {
-            if chosen.style.showsTools {
-                variables["tools"] = .array(tools)
-            } else {
-                messages = family.place(tools, in: messages)
-            }
+        if !tools.isEmpty, !chosen.style.showsTools {
+            messages = family.place(tools, in: messages)
+        } else if let list = chosen.style.variable(tools) {
+            variables["tools"] = list
         }
         variables["messages"] = .array(messages)
         let date = now ?? TemplateDate(secondsSince1970: Int(Date().timeIntervalSince1970))
@@ -132,14 +130,10 @@ package struct ModelText: Sendable {
         if let id = message["tool_call_id"]?.stringValue {
             message = message.setting("tool_call_id", .string(family.callID(id)))
         }
-        if style.calls == .spelled {
-            return family.spell(message).map { spelled in
-                // A template that shows no results is told of them as the user's words.
-                !style.showsResults && spelled["role"] == "tool"
-                    ? spelled.setting("role", "user") : spelled
-            }
-        }
-        return [style.arrange(message)]
+        let turns = style.calls == .spelled ? family.spell(message) : [style.arrange(message)]
+        if style.showsResults { return turns }
+        // A template that shows no results is told of them as the user's words.
+        return turns.map { $0["role"] == "tool" ? $0.setting("role", "user") : $0 }
     }
 
     /// Results with the name of the tool they are of, which some templates print.

@@ -71,7 +71,8 @@ struct AnswerReading: Equatable {
         var rules = Rules()
         if let family {
             rules.parser = TurnParser(
-                family.grammar, tools: ToolSchemas(tools), reasoning: thinks ? ReasoningTags() : nil,
+                family.grammar, tools: ToolSchemas(tools),
+                reasoning: thinks ? ReasoningTags() : nil,
                 startsInReasoning: isThinking)
             rules.callEnd = ByteVocabulary.observation
         }
@@ -190,7 +191,8 @@ struct AnswerReading: Equatable {
             #expect(reading.tokens == tokens)
         }
         let hermes = try Self.read(
-            [ByteVocabulary.think] + Self.bytes("hm") + [ByteVocabulary.thinkEnd, ByteVocabulary.odd]
+            [ByteVocabulary.think] + Self.bytes("hm")
+                + [ByteVocabulary.thinkEnd, ByteVocabulary.odd]
                 + Self.bytes("x") + [ByteVocabulary.toolCall]
                 + Self.bytes("{\"name\": \"get\", \"arguments\": {}}")
                 + [ByteVocabulary.toolCallEnd], Self.rules(Hermes.self, thinks: true))
@@ -322,10 +324,44 @@ struct AnswerReading: Equatable {
         let half = try forced("{\"a\": ")
         #expect(half.calls.map(\.arguments) == ["{\"a\":"])
         #expect(half.finish?.reason == .length)
-        // Words in place of arguments: no call, and so not finished either.
-        let words = try forced("I would rather not.", ByteVocabulary.user)
-        #expect(words.calls.isEmpty)
-        #expect(words.finish?.reason == .length)
+        // Words in place of arguments are a call all the same, and not finished either.
+        for text in ["I would rather not.", "I like {\"x\": 1} and {}.", "[1]", "{x}"] {
+            let words = try forced(text, ByteVocabulary.user)
+            #expect(words.calls == [.init(name: "get", arguments: text, isEnded: true)])
+            #expect(words.content.isEmpty)
+            #expect(words.finish?.reason == .length)
+        }
+        let alone = try forced("", ByteVocabulary.user)
+        #expect(alone.calls.map(\.arguments) == ["{}"] && alone.content.isEmpty)
+        #expect(alone.finish?.reason == .toolCalls)
+    }
+
+    /// Whatever the family, an answer that had to be a call and is none has not finished.
+    @Test(arguments: [
+        ("<tool_call>get\n", GLM45.self), ("get\n", ChatGLM3.self), ("get\n", GLM40414.self),
+        ("<tool_call>\n{\"name\": \"get\", \"arguments\": ", Hermes.self),
+        ("<tool_call>\n<function=get>\n", Qwen3Coder.self),
+        ("{\"name\": \"get\", \"parameters\": ", Llama3.self),
+        ("[TOOL_CALLS]get[ARGS]", Mistral.self),
+        ("<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get<｜tool▁sep｜>", DeepSeek.self),
+        ("<function_calls>get(", OLMo.self),
+    ] as [(String, any Family.Type)])
+    func aForcedCallThatIsNoneIsNotFinished(prefix: String, family: any Family.Type) throws {
+        for text in ["I would rather not.", "``", "tool_c", "<"] {
+            let reading = try Self.read(
+                Self.bytes(text),
+                Self.rules(family) { rules in
+                    rules.prefix = prefix
+                    rules.isForced = true
+                    rules.allowsParallelCalls = false
+                })
+            #expect(reading.isOrderly && reading.calls.allSatisfy(\.isEnded))
+            #expect(reading.finish?.reason == .length, "\(text): \(reading)")
+            if family.name.hasPrefix("glm-4-") || family.name == "chatglm3" {
+                #expect(reading.calls == [.init(name: "get", arguments: text, isEnded: true)])
+                #expect(reading.content.isEmpty)
+            }
+        }
     }
 
     @Test func aCallCutOffIsNoCallFinished() throws {

@@ -191,7 +191,9 @@ import Testing
     // MARK: Properties
 
     /// Every ground truth of a public benchmark, written in a format and read back.
-    @Test(.enabled(if: SharedData.isPresent), arguments: [GLM45.self, GLM4.self, Hermes.self] as [any Family.Type])
+    @Test(
+        .enabled(if: SharedData.isPresent),
+        arguments: [GLM45.self, GLM4.self, Hermes.self] as [any Family.Type])
     func roundTrip(family: any Family.Type) throws {
         let url = try #require(SharedData.url("tool-calling/bfcl/simple_python.jsonl"))
         let lines = try String(contentsOf: url, encoding: .utf8).split(separator: "\n").prefix(150)
@@ -235,7 +237,8 @@ import Testing
     @Test(arguments: [
         ("{\"a\":", Hermes.self), ("<tool_call>{\"a\":", Hermes.self),
         ("<tool_call", GLM45.self), ("<tool_call>f<arg_key>", GLM45.self), ("get\n{", GLM4.self),
-        ("{\"a\":", Llama3.self), ("<think>", GLM45.self), ("[TOOL_CALLS]{", Mistral.self), (" ", GLM45.self),
+        ("{\"a\":", Llama3.self), ("<think>", GLM45.self), ("[TOOL_CALLS]{", Mistral.self),
+        (" ", GLM45.self),
         ("<tool_call>f<arg_key>a</arg_key><arg_value></tool_call>", GLM45.self),
         ("<function_calls>f('</function_calls>", OLMo.self), ("get \n", GLM4.self),
     ] as [(String, any Family.Type)])

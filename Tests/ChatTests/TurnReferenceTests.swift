@@ -44,7 +44,8 @@ struct TurnReading: Equatable, CustomStringConvertible {
 
     func arguments(_ index: Int) -> JSONValue? { try? JSONValue.parse(calls[index].arguments) }
 
-    /// Reads a text in one piece, then cut in two at every byte, then byte by byte; all must agree.
+    /// Reads a text in one piece, cut in two at every byte, in random pieces and byte by byte; all
+    /// must agree.
     static func everySplit(
         _ text: String, endsWithCall: Bool = false, _ make: () -> TurnParser
     ) -> TurnReading {
@@ -62,6 +63,18 @@ struct TurnReading: Equatable, CustomStringConvertible {
             let split = read([bytes[..<cut], bytes[cut...]])
             #expect(split == whole, "cut at \(cut) of \(text.debugDescription)")
             if split != whole { break }
+        }
+        var random = SplitMix64(seed: UInt64(bytes.count))
+        for _ in 0..<16 {
+            var pieces: [ArraySlice<UInt8>] = []
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                let piece = rest.prefix(Int.random(in: 1...9, using: &random))
+                pieces.append(piece)
+                rest = rest.dropFirst(piece.count)
+            }
+            let pieced = read(pieces)
+            #expect(pieced == whole, "\(pieces.map(\.count)) of \(text.debugDescription)")
         }
         let single = read(bytes.indices.map { bytes[$0...$0] })
         #expect(single == whole, "byte by byte: \(text.debugDescription)")
@@ -86,7 +99,8 @@ struct TurnReading: Equatable, CustomStringConvertible {
 
     /// A text without the marks of GLM-4.5.
     static func unmarked(_ text: String) -> String {
-        (["<tool_call>", "</tool_call>"] + GLM45.Arguments.tags.map { String(decoding: $0, as: UTF8.self) })
+        let tags = GLM45.Arguments.tags.map { String(decoding: $0, as: UTF8.self) }
+        return (["<tool_call>", "</tool_call>"] + tags)
             .reduce(text) { $0.replacing($1, with: "") }
     }
 

@@ -112,6 +112,20 @@ import Testing
     }
 
     @Test(arguments: [
+        "get\n```python\ntool_call(a=1)\n```", "get\r\n```python\r\ntool_call(a=1)\r\n```",
+        "\nget\n ```python\ntool_call(a=1)\n```", " get \n```python\ntool_call( a = 1 )\n```\n",
+        "\n get\t\n\n```\ntool_call(a=1,)```", "get\ntool_call(a=1)",
+    ])
+    func chatGLM3CallsMayBeUntidy(text: String) {
+        let reading = Self.read(text, ChatGLM3.self, endsWithCall: true)
+        #expect(reading.calls.map(\.name) == ["get"])
+        #expect(reading.arguments(0) == ["a": 1])
+        #expect(reading.content.isEmpty)
+        let other = text.replacing("get", with: "steal")
+        #expect(Self.read(other, ChatGLM3.self, endsWithCall: true).calls.isEmpty)
+    }
+
+    @Test(arguments: [
         "get\nis a word.", "get\n{curly", "get\n[1]", "get\n{ not JSON", "get out\n{\"a\": 1}",
         "get", "get\n",
     ])
@@ -155,6 +169,22 @@ import Testing
         #expect(Self.read(none, Hermes.self).calls.map(\.arguments) == ["{}"])
         let llama = "{\"name\": \"get\", \"parameters\": null}"
         #expect(Self.read(llama, Llama3.self).calls.map(\.arguments) == ["{}"])
+    }
+
+    /// What stands where an object should and is none is not taken for no arguments.
+    @Test func argumentsThatAreNoObjectAreShown() {
+        for (written, read) in [
+            ("maybe", "maybe"), ("5", "5"), ("\"half", "\"half"), ("<", "<"), ("null", "{}"),
+            ("", "{}"),
+        ] {
+            // In a string the mark would be text.
+            for ending in written == "\"half" ? [""] : ["", "</tool_call>"] {
+                let text = "<tool_call>{\"name\": \"get\", \"arguments\": " + written + ending
+                #expect(Self.read(text, Hermes.self).calls.map(\.arguments) == [read], "\(text)")
+            }
+            let llama = "{\"name\": \"get\", \"parameters\": " + written
+            #expect(Self.read(llama, Llama3.self).calls.map(\.arguments) == [read], "\(llama)")
+        }
     }
 
     // MARK: Special tokens
@@ -251,6 +281,47 @@ import Testing
         // Nowhere, elsewhere, or for ever: nothing is known of the type.
         for reference in ["#/$defs/none", "https://example.org/x", "#/$defs/loop", "#"] {
             #expect(Self.read(["$ref": .string(reference)], "6x") == "6x")
+        }
+    }
+
+    /// An argument may stand in any part of the schema of all arguments.
+    @Test func membersOfParts() {
+        let number: JSONValue = ["properties": ["n": ["type": "integer"]]]
+        let text: JSONValue = ["properties": ["n": ["type": "string"]]]
+        func read(_ schema: JSONValue, _ text: String = "6") -> JSONValue {
+            ArgumentTypes(schema, argument: "n").value(text)
+        }
+        #expect(read(number) == 6 && read(text) == "6")
+        #expect(read(["$ref": "#/$defs/all", "$defs": ["all": number]]) == 6)
+        #expect(read(["$ref": "#/$defs/all", "$defs": ["all": text]]) == "6")
+        #expect(read(["allOf": [["properties": ["m": [:]]], number]]) == 6)
+        #expect(read(["anyOf": [number, ["properties": ["m": [:]]]]]) == 6)
+        #expect(read(["oneOf": [number, text]]) == 6)
+        #expect(read(["oneOf": [number, text]], "six") == "six")
+        #expect(read(["additionalProperties": ["type": "integer"]]) == 6)
+        #expect(read(["properties": [:], "additionalProperties": false]) == "6")
+        let tools = ToolSchemas([
+            [
+                "name": "get",
+                "parameters": ["allOf": [["$ref": "#/$defs/a"]], "$defs": ["a": number]],
+            ]
+        ])
+        #expect(tools.value("6", of: "n", in: "get") == 6)
+    }
+
+    /// References that meet again and again are given up, not followed.
+    @Test func schemasOfManyPathsAreGivenUp() {
+        let ways = JSONValue.array(Array(repeating: ["$ref": "#/$defs/a"], count: 12))
+        for key in ["anyOf", "oneOf", "allOf"] {
+            let node = JSONValue(members: [(key, ways)])
+            let schema: JSONValue = [
+                "$defs": ["a": node], "properties": ["n": ["$ref": "#/$defs/a"]],
+                "allOf": [["$ref": "#/$defs/a"]],
+            ]
+            let clock = ThreadClock()
+            #expect(ArgumentTypes(schema, argument: "n").value("6") == "6")
+            #expect(ArgumentTypes(schema, argument: "m").value("6") == "6")
+            #expect(clock.seconds < 1)
         }
     }
 

@@ -112,6 +112,25 @@ def deepseek():
     return messages, None
 
 
+def as_texts(messages, content):
+    for message in messages:
+        for call in message.get("tool_calls", []):
+            arguments = call["function"]["arguments"]
+            call["function"]["arguments"] = json.dumps(arguments, ensure_ascii=False)
+            message["content"] = content
+    return messages
+
+
+def texts():
+    """Templates that join arguments to their own text."""
+    return as_texts(openai()[0], ""), TOOLS
+
+
+def deepseek_r1():
+    """R1's template shows a call only where its turn has no content, and joins arguments."""
+    return as_texts(deepseek()[0], None), None
+
+
 TEMPLATES = {
     "glm-4-9b-chat": ("glm-4", glm4),
     "GLM-4.5": ("glm-4.5", openai),
@@ -128,7 +147,28 @@ TEMPLATES = {
     "mistralai-Mistral-Nemo-Instruct-2407": ("mistral", openai),
     "Mistral-Small-3.2-24B-Instruct-2506": ("mistral", openai),
     "unsloth-mistral-Devstral-Small-2507": ("mistral", openai),
+    "ovms-devstral": ("mistral", openai),
     "deepseek-ai-DeepSeek-V3.1": ("deepseek", deepseek),
+    "deepseek-ai-DeepSeek-R1-Distill-Llama-8B": ("deepseek", deepseek_r1),
+    "rtp-deepseek_r1_qwen_14b": ("deepseek", deepseek_r1),
+    "llama-cpp-deepseek-r1": ("deepseek", deepseek),
+    "deepseek-ai-DeepSeek-V3.2": ("plain", openai),
+    "Qwen3.5-4B": ("qwen3-coder", openai),
+    "StepFun3.5-Flash": ("qwen3-coder", openai),
+    "rtp-qwen3_coder": ("qwen3-coder", openai),
+    "rtp-qwen3_30b": ("hermes", openai),
+    "ovms-qwen3": ("hermes", openai),
+    "ovms-qwen3_30b": ("hermes", openai),
+    "Bielik-11B-v3.0-Instruct": ("hermes", openai),
+    "unsloth-Apriel-1.5": ("hermes", openai),
+    "Apriel-1.6-15b-Thinker-fixed": ("plain", openai),
+    "Cohere2MoE": ("plain", openai),
+    "GigaChat3-10B-A1.8B": ("plain", openai),
+    "moonshotai-Kimi-K2": ("plain", openai),
+    "ovms-lfm25": ("plain", openai),
+    "ovms-phi4_mini": ("plain", texts),
+    "google-gemma-4-31B-it": ("plain", openai),
+    "google-gemma-4-31B-it-interleaved": ("plain", openai),
 }
 
 

@@ -72,6 +72,8 @@ enum ChatGLM3: Family {
             if let call = reader.readCall(), call.name == "tool_call", reader.isAtEnd {
                 return call.arguments
             }
+            // Words in place of a call that had to be made are no code.
+            if begins(Array(text.drop(while: \.isJSONSpace)), tool: tool) != true { return trimmed }
             return JSONValue(members: [("code", .string(trimmed))]).serialized()
         }
     }

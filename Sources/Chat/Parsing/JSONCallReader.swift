@@ -35,6 +35,13 @@ struct JSONCallReader: Sendable {
         return pending
     }
 
+    /// Arguments that the text ended or failed in: they are not nothing.
+    mutating func takeRest() -> [UInt8] {
+        defer { (argumentsAreString, argumentsAreWord) = (false, false) }
+        if argumentsAreString { return token }
+        return argumentsAreWord && pending != Array("null".utf8) ? pending : []
+    }
+
     mutating func take(_ byte: UInt8) {
         let isSpace = byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
         switch state {

@@ -45,10 +45,8 @@ struct ToolSchemas: Sendable {
 
     /// The value of an argument written as plain text.
     func value(_ text: String, of argument: String, in tool: String) -> JSONValue {
-        guard let schema = parameters?[tool], let property = schema["properties"]?[argument] else {
-            return .string(text)
-        }
-        return ArgumentTypes(property, root: schema).value(text)
+        guard let schema = parameters?[tool] else { return .string(text) }
+        return ArgumentTypes(schema, argument: argument).value(text)
     }
 }
 
@@ -64,13 +62,48 @@ struct ArgumentTypes {
         "null", "boolean", "integer", "number", "string", "array", "object",
     ]
 
+    /// Schemas looked at for one value. Clients write them, and `$ref`s that meet in unions
+    /// would take for ever.
+    private static let schemasMax = 1_000
+
     /// - Parameter root: the schema that `$ref`s refer to.
     init(_ schema: JSONValue, root: JSONValue) {
-        self.init(schema, root, depth: 0)
+        var budget = Self.schemasMax
+        self.init(schema, root, depth: 0, &budget)
     }
 
-    private init(_ schema: JSONValue, _ root: JSONValue, depth: Int) {
-        guard depth < 16, case .object = schema else { return }
+    /// Of one argument of a tool whose parameters are `schema`.
+    init(_ schema: JSONValue, argument: String) {
+        var budget = Self.schemasMax
+        let member = Self.member(argument, of: schema, schema, depth: 0, &budget) ?? .null
+        self.init(member, schema, depth: 0, &budget)
+    }
+
+    /// The schema of a member, whichever parts of an object's schema name it.
+    private static func member(
+        _ name: String, of schema: JSONValue, _ root: JSONValue, depth: Int, _ budget: inout Int
+    ) -> JSONValue? {
+        guard depth < 16, budget > 0 else { return nil }
+        budget -= 1
+        if let own = schema["properties"]?[name] { return own }
+        if let reference = schema["$ref"]?.stringValue, let target = resolve(reference, root),
+            let found = member(name, of: target, root, depth: depth + 1, &budget)
+        {
+            return found
+        }
+        for key in ["allOf", "anyOf", "oneOf"] {
+            let found = (schema[key]?.arrayValue ?? []).compactMap {
+                member(name, of: $0, root, depth: depth + 1, &budget)
+            }
+            if found.count == 1 { return found[0] }
+            if !found.isEmpty { return JSONValue(members: [(key, .array(found))]) }
+        }
+        return schema["additionalProperties"]
+    }
+
+    private init(_ schema: JSONValue, _ root: JSONValue, depth: Int, _ budget: inout Int) {
+        guard depth < 16, budget > 0, case .object = schema else { return }
+        budget -= 1
         switch schema["type"] {
         case .string(let type)?: types = [type]
         case .array(let list)?: types = Set(list.compactMap(\.stringValue))
@@ -81,14 +114,15 @@ struct ArgumentTypes {
         if let constant = schema["const"] { constants = [constant] }
         if let values = schema["enum"]?.arrayValue { constants = values }
         if let name = schema["$ref"]?.stringValue, let target = Self.resolve(name, root) {
-            narrow(ArgumentTypes(target, root, depth: depth + 1))
+            narrow(ArgumentTypes(target, root, depth: depth + 1, &budget))
         }
         for part in schema["allOf"]?.arrayValue ?? [] {
-            narrow(ArgumentTypes(part, root, depth: depth + 1))
+            narrow(ArgumentTypes(part, root, depth: depth + 1, &budget))
         }
         for key in ["anyOf", "oneOf"] {
             guard let options = schema[key]?.arrayValue, !options.isEmpty else { continue }
-            narrow(Self.union(options.map { ArgumentTypes($0, root, depth: depth + 1) }))
+            let types = options.map { ArgumentTypes($0, root, depth: depth + 1, &budget) }
+            narrow(Self.union(types))
         }
         // OpenAPI's spelling.
         if schema["nullable"]?.boolValue == true { types?.insert("null") }
@@ -113,7 +147,7 @@ struct ArgumentTypes {
     }
 
     private static func union(_ options: [ArgumentTypes]) -> ArgumentTypes {
-        var result = ArgumentTypes(.null, .null, depth: 0)
+        var result = ArgumentTypes(.null, root: .null)
         let constants = options.compactMap(\.constants)
         if options.allSatisfy({ $0.types != nil || $0.constants != nil }) {
             result.types = options.reduce(into: []) { types, option in

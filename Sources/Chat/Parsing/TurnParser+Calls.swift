@@ -17,6 +17,7 @@ extension TurnParser {
     }
 
     mutating func endCall() {
+        for byte in json.takeRest() { writeArgument(byte) }
         if argumentBytes == 0 { for byte in "{}".utf8 { arguments.write(byte) } }
         flushSinks()
         events.append(.callEnd(index: callCount - 1))
@@ -157,7 +158,10 @@ extension TurnParser {
 
     /// The text ends inside a call.
     mutating func finishCall(_ held: [UInt8]) {
-        if callIsOpen { return endCall() }
+        if callIsOpen {
+            for byte in held { takeCallJSON(byte) }
+            return endCall()
+        }
         if let close = tentativeClose {
             settle(at: close, then: held)
             // What stood behind the call may be unfinished itself.
@@ -206,19 +210,26 @@ extension TurnParser {
         lineHead.append(byte)
         switch lineReader?.begins(lineHead, tool: lineTool) {
         case nil: return
-        case false?: reread(body)
-        case true?:
-            let start = lineHead
-            body = []
-            startCall(lineTool)
-            lineEnd = JSONDepth()
-            enter(.lineArguments)
-            for byte in start { take(byte) }
+        case false? where !isForced: reread(body)
+        default: beginLineArguments()
         }
     }
 
+    private mutating func beginLineArguments() {
+        let start = lineHead
+        body = []
+        isForced = false
+        startCall(lineTool)
+        lineEnd = JSONDepth()
+        enter(.lineArguments)
+        for byte in start { take(byte) }
+    }
+
     mutating func finishLine(endsWithCall: Bool) {
-        if endsWithCall, let name = tools.listed(trimming: body[...]) {
+        if isForced, !lineHead.isEmpty {
+            beginLineArguments()
+            finishPhase(matcher.takeHeld(), endsWithCall: endsWithCall)
+        } else if endsWithCall || isForced, let name = tools.listed(trimming: body[...]) {
             startCall(name)
             endCall()
         } else {
@@ -231,7 +242,8 @@ extension TurnParser {
         var plain: [UInt8] = []
         let mark = matcher.feed(byte) { plain.append($0) }
         for byte in plain { writeLineArgument(byte) }
-        guard mark != nil || lineEnd.isOver else { return }
+        // Words that hold an object, where a call was forced, go on behind it.
+        guard mark != nil || lineEnd.isOver && !lineEnd.isPlain else { return }
         endLineCall()
         restartTurn()
         // Layout between an object and what follows it.

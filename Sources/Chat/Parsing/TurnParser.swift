@@ -79,6 +79,8 @@ package struct TurnParser: Sendable {
     var closesTried = 0
     private var strippable: ArraySlice<UInt8>
     var reasoningMayOpen: Bool
+    /// A line that was given to the model has named a tool: what follows is its arguments.
+    var isForced = false
 
     /// - Parameters:
     ///   - tools: the tools offered; nil accepts calls of any name, an empty list accepts none.
@@ -102,6 +104,12 @@ package struct TurnParser: Sendable {
     }
 
     // MARK: Input
+
+    /// Takes the beginning of a call that must be made, which was given to the model.
+    mutating func force(_ prefix: String) -> [TurnEvent] {
+        isForced = true
+        return push(prefix)
+    }
 
     /// Takes more text. Returns what is certain now.
     package mutating func push(_ text: String) -> [TurnEvent] { push(utf8: text.utf8) }
@@ -130,7 +138,7 @@ package struct TurnParser: Sendable {
         return takeEvents()
     }
 
-    private mutating func finishPhase(_ held: [UInt8], endsWithCall: Bool) {
+    mutating func finishPhase(_ held: [UInt8], endsWithCall: Bool) {
         switch phase {
         case .reasoning:
             for byte in held { thoughts.write(byte) }
