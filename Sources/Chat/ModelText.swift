@@ -34,9 +34,8 @@ package struct ModelText: Sendable {
     ) throws {
         self.tokenizer = tokenizer
         self.name = name
-        let special = tokenizer?.specialTokens.map(\.text) ?? []
         let given = override.map { ["default": $0] } ?? templates
-        evidence = FamilyEvidence(templates: given.values.sorted(), specialTokens: special)
+        evidence = FamilyEvidence(templates: given.values.sorted(), addedTokens: tokenizer?.addedTokens ?? [])
         let evidence = evidence
         let family = families.first { $0.recognises(evidence) } ?? Plain.self
         self.family = family
@@ -90,13 +89,13 @@ package struct ModelText: Sendable {
         {
             template = own
         }
-        messages = messages.flatMap { arranged($0, chosen.style) }
+        messages = chosen.style.divided(messages).flatMap { arranged($0, chosen.style) }
         var variables = variables(of: conversation, template)
         if !tools.isEmpty {
-            if chosen.style.showsTools {
+            if chosen.style.showsTools(of: messages) {
                 variables["tools"] = .array(tools)
             } else {
-                messages = family.place(tools, in: messages)
+                messages = family.place(tools, in: messages, evidence)
             }
         }
         variables["messages"] = .array(messages)
@@ -141,10 +140,14 @@ package struct ModelText: Sendable {
         return [style.arrange(message)]
     }
 
-    /// Results with the name of the tool they are of, which some templates print.
+    /// Results with the name of the tool they are of, which some templates print. A list of no
+    /// calls is left out: some templates take a turn with one for a call.
     private func named(_ messages: [JSONValue]) -> [JSONValue] {
         var names: [String: JSONValue] = [:]
         return messages.map { message in
+            if let list = message["tool_calls"], list.arrayValue?.isEmpty ?? true {
+                return message.setting("tool_calls", nil)
+            }
             for call in message["tool_calls"]?.arrayValue ?? [] {
                 guard let id = call["id"]?.stringValue else { continue }
                 names[id] = call["function"]?["name"]

@@ -11,7 +11,7 @@ enum ChatGLM3: Family {
     static let callEnd: String? = "<|observation|>"
 
     static func recognises(_ evidence: FamilyEvidence) -> Bool {
-        GLM4.recognises(evidence) && !evidence.specialTokens.isDisjoint(with: ["sop", "eop"])
+        GLM4.recognises(evidence) && !evidence.addedTokens.isDisjoint(with: ["sop", "eop"])
     }
 
     static let grammar: TurnGrammar = {
@@ -27,18 +27,18 @@ enum ChatGLM3: Family {
          {{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}
         """
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? { "\(tool)\n" }
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+        CallPrefix("", "\n")
+    }
 
-    static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue] {
+    static func place(
+        _ tools: [JSONValue], in messages: [JSONValue], _ evidence: FamilyEvidence
+    ) -> [JSONValue] {
         let functions = tools.map { $0["function"] ?? $0 }
         let text = "Answer the following questions as best as you can. You have access to the "
             + "following tools:\n"
             + JSONValue.array(functions).serialized(JSONWriteOptions(ensureASCII: false, indent: 4))
-        guard let first = messages.first, first["role"]?.stringValue == "system" else {
-            return [["role": "system", "content": .string(text)]] + messages
-        }
-        let joined = JSONValue.string(first.content + "\n\n" + text)
-        return [first.setting("content", joined)] + messages.dropFirst()
+        return JSONValue.instructing(messages, text)
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {

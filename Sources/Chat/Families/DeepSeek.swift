@@ -23,10 +23,41 @@ enum DeepSeek: Family {
         return grammar
     }()
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? {
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
         let begin = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>"
         return evidence.mentions("```json")
-            ? "\(begin)function\(separator)\(tool)\n```json\n" : "\(begin)\(tool)\(separator)"
+            ? CallPrefix("\(begin)function\(separator)", "\n```json\n")
+            : CallPrefix(begin, separator)
+    }
+
+    /// The templates print no tools; the makers' model cards put them behind the system's text.
+    static func place(
+        _ tools: [JSONValue], in messages: [JSONValue], _ evidence: FamilyEvidence
+    ) -> [JSONValue] {
+        var text = "## Tools\nYou have access to the following tools:\n\n"
+        for function in tools.map({ $0["function"] ?? $0 }) {
+            let parameters = (function["parameters"] ?? [:]).serialized(.readable)
+            text += "### \(function["name"]?.stringValue ?? "")\n"
+                + "Description: \(function["description"]?.stringValue ?? "")\n\n"
+                + "Parameters: \(parameters)\n\n"
+        }
+        let isFenced = evidence.mentions("```json")
+        let call = isFenced
+            ? "function\(separator)tool_call_name\n```json\ntool_call_arguments\n```"
+            : "tool_call_name\(separator)tool_call_arguments"
+        text += """
+            IMPORTANT: ALWAYS adhere to this exact format for tool use:
+            <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>\(call)<｜tool▁call▁end｜>\
+            {additional_tool_calls}<｜tool▁calls▁end｜>
+
+            Where:
+            - `tool_call_name` must be an exact match to one of the available tools
+            - `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters \
+            Schema
+            - For multiple tool calls, chain them \(isFenced
+                ? "with a newline as separator" : "directly without separators or spaces")
+            """
+        return JSONValue.instructing(messages, text)
     }
 
     enum Body: CallBody {

@@ -15,8 +15,8 @@ enum Qwen3Coder: Family {
         return grammar
     }()
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? {
-        "<tool_call>\n<function=\(tool)>\n"
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+        CallPrefix("<tool_call>\n<function=", ">\n")
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {
