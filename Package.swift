@@ -101,8 +101,8 @@ let package = Package(
             "JinjaTests", ["AutoGLMJinja", "AutoGLMJSON", collections],
             exclude: ["make_markup.py", "markup.json"]),
         suite("ChatTests", [
-            "AutoGLMChat", "AutoGLMJinja", "AutoGLMText", "AutoGLMJSON", collections,
-        ]),
+            "AutoGLMChat", "AutoGLMEngine", "AutoGLMJinja", "AutoGLMText", "AutoGLMJSON", collections,
+        ], exclude: ["make_family_conversations.py", "family-conversations.json"]),
         suite("TextTests", ["AutoGLMText", "AutoGLMJSON", collections]),
         suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMText"]),
         suite("SchedulingTests", ["AutoGLMScheduling"]),
@@ -114,7 +114,7 @@ let package = Package(
             "AutoGLMServer", "AutoGLMAPI", "AutoGLMEngine", "AutoGLM", "AutoGLMObservability",
             "AutoGLMText", "AutoGLMChat", "AutoGLMJSON", "AutoGLMDecoding",
             hummingbird, lifecycle, logging,
-        ], exclude: ["openai_client.py"]),
+        ], exclude: ["openai_client.py", "family_conversations.py"]),
         suite("CommandTests", ["AutoGLMCommand"]),
     ],
     cLanguageStandard: .gnu2x

@@ -76,7 +76,7 @@ enum ChatGLM3: Family {
             if let call = reader.readCall(), call.name == "tool_call", reader.isAtEnd {
                 return call.arguments
             }
-            return JSONValue(members: [("code", .string(trimmed))]).serialized()
+            return JSONValue(members: [("code", .string(trimmed))]).serialized(.readable)
         }
     }
 }

@@ -50,7 +50,8 @@ enum DeepSeekDSML: Family {
             var calls: [ParsedCall] = []
             var rest = body[...]
             while let start = next(invoke, in: rest) {
-                guard let head = attributes(rest[start.upperBound...]), let name = head.values["name"]
+                guard let head = attributes(rest[start.upperBound...]),
+                    let name = head.values["name"]
                 else { return nil }
                 rest = rest[head.end...]
                 var arguments: OrderedDictionary<String, JSONValue> = [:]
@@ -68,8 +69,8 @@ enum DeepSeekDSML: Family {
                         : (try? JSONValue.parse(text.trimmedSpace)) ?? .string(text)
                     rest = rest[(close?.upperBound ?? rest.endIndex)...]
                 }
-                calls.append(
-                    ParsedCall(name: name, arguments: JSONValue.object(arguments).serialized()))
+                let json = JSONValue.object(arguments).serialized(.readable)
+                calls.append(ParsedCall(name: name, arguments: json))
             }
             return calls.isEmpty ? nil : calls
         }

@@ -71,7 +71,8 @@ enum GLM45: Family {
             for (key, value) in zip(reader.keys, reader.values) {
                 arguments[key] = tools.value(value, of: key, in: name)
             }
-            return [ParsedCall(name: name, arguments: JSONValue.object(arguments).serialized())]
+            let json = JSONValue.object(arguments).serialized(.readable)
+            return [ParsedCall(name: name, arguments: json)]
         }
 
         private static func positions(_ body: [UInt8]) -> [(position: Int, kind: Int)] {

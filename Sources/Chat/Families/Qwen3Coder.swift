@@ -64,7 +64,8 @@ enum Qwen3Coder: Family {
                     String(decoding: value, as: UTF8.self), of: key.trimmedSpace, in: name)
                 position = stop
             }
-            return [ParsedCall(name: name, arguments: JSONValue.object(arguments).serialized())]
+            let json = JSONValue.object(arguments).serialized(.readable)
+            return [ParsedCall(name: name, arguments: json)]
         }
     }
 }

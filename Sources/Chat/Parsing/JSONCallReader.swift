@@ -215,7 +215,7 @@ struct MistralReader: Sendable {
             guard let name = item["name"]?.stringValue else { return nil }
             let arguments = item["arguments"] ?? item["parameters"] ?? .object([:])
             return ParsedCall(
-                name: name, arguments: arguments.stringValue ?? arguments.serialized())
+                name: name, arguments: arguments.stringValue ?? arguments.serialized(.readable))
         }
     }
 }
