@@ -84,12 +84,10 @@ package struct ModelText: Sendable {
         var template = chosen.template
         var messages = named(conversation.messages)
         let hasCalls = messages.contains { $0["tool_calls"] != nil }
-        if hasCalls, chosen.style.calls == .spelled, let own = ownOfFamily,
-            !template.mentions("metadata")
-        {
-            template = own
-        }
+        let losesNames = hasCalls && chosen.style.calls == .spelled && !chosen.style.showsMetadata
+        if losesNames, let own = ownOfFamily { template = own }
         messages = chosen.style.divided(messages).flatMap { arranged($0, chosen.style) }
+        if losesNames, ownOfFamily == nil { messages = messages.map(Self.withoutMetadata) }
         var variables = variables(of: conversation, template)
         if !tools.isEmpty {
             if chosen.style.showsTools(of: messages) {
@@ -138,6 +136,13 @@ package struct ModelText: Sendable {
             }
         }
         return [style.arrange(message)]
+    }
+
+    /// The name of a call in the content, for templates that have no other place for it.
+    private static func withoutMetadata(_ message: JSONValue) -> JSONValue {
+        guard let name = message["metadata"]?.stringValue else { return message }
+        return message.setting("metadata", nil)
+            .setting("content", .string(name + "\n" + message.content))
     }
 
     /// Results with the name of the tool they are of, which some templates print. A list of no

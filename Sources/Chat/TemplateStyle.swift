@@ -32,6 +32,9 @@ struct TemplateStyle: Sendable, Equatable {
     /// Also that of one that begins with the system.
     var showsToolsBesideSystem: Bool
 
+    /// `metadata` of a message, where families with calls as lines have the name, reaches the prompt.
+    var showsMetadata: Bool
+
     init(_ template: ChatTemplate, variables: [String: JSONValue]) {
         let probe = Probe(template: template, variables: variables)
         let candidates = Calls.allCases.filter { $0 != .spelled }
@@ -46,6 +49,7 @@ struct TemplateStyle: Sendable, Equatable {
         }
         showsResults = probe.rendered(history)?.contains(Probe.result) ?? true
         showsTools = probe.rendered(nil)?.contains(Probe.name) ?? true
+        showsMetadata = probe.showsMetadata
         let system: JSONValue = ["role": "system", "content": "s"]
         showsToolsBesideSystem =
             probe.rendered(nil, system: [system])?.contains(Probe.name) ?? showsTools
@@ -117,16 +121,29 @@ struct TemplateStyle: Sendable, Equatable {
         let template: ChatTemplate
         let variables: [String: JSONValue]
 
+        var showsMetadata: Bool {
+            let named: JSONValue = [
+                "role": "assistant", "metadata": .string(Self.name), "content": "a",
+            ]
+            return rendered(behind: [named], tools: nil)?.contains(Self.name) ?? false
+        }
+
         /// - Parameter calls: nil renders without a call and its result.
         func rendered(
             _ calls: Calls?, content: String = "", count: Int = 1, system: [JSONValue] = []
         ) -> String? {
+            rendered(
+                system, behind: calls.map { history($0, content, count) } ?? [],
+                tools: [Self.tool])
+        }
+
+        private func rendered(
+            _ system: [JSONValue] = [], behind history: [JSONValue], tools: JSONValue
+        ) -> String? {
             let question: JSONValue = ["role": "user", "content": .string(Self.question)]
-            var messages = system + [question]
-            if let calls { messages += history(calls, content, count) }
             var all = variables
-            all["messages"] = .array(messages)
-            all["tools"] = [Self.tool]
+            all["messages"] = .array(system + [question] + history)
+            all["tools"] = tools
             return try? template.render(all, now: TemplateDate(year: 2024, month: 7, day: 26)).text
         }
 

@@ -169,7 +169,8 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
             if head.status.code < 200 { break }
             exchanges.frame(&head)
             hasAnswerBegun = true
-            isStreaming = head.headers.first(name: "content-type") == "text/event-stream"
+            isStreaming =
+                head.headers.first(name: "content-type")?.hasPrefix("text/event-stream") ?? false
             if isStreaming { schedule(lastWrite + timeouts.keepAlive, context) }
             context.write(wrapOutboundOut(.head(head)), promise: promise)
             return

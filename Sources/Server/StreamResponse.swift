@@ -46,7 +46,9 @@ extension Response {
         let ticket = generation.ticket
         ticket?.take()
         let headers: HTTPFields = [
-            .contentType: "text/event-stream", .cacheControl: "no-cache", .accelBuffering: "no",
+            // Without the charset some clients read the bytes as Latin-1.
+            .contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache",
+            .accelBuffering: "no",
         ]
         // Should the answer never be written, the ticket and the sequences must still end.
         let guardian = StreamGuardian(generation)

@@ -79,6 +79,7 @@ enum DeepSeek: Family {
             }
             let text = String(decoding: json, as: UTF8.self).trimmedSpace
             guard !name.isEmpty else { return [] }
+            if text == "null" { return [ParsedCall(name: name, arguments: "{}")] }
             do {
                 guard case .object = try JSONValue.parse(text) else { return [] }
                 return [ParsedCall(name: name, arguments: text)]
