@@ -8,7 +8,8 @@ enum Hermes: Family {
     static func recognises(_ evidence: FamilyEvidence) -> Bool {
         // Some templates of SmolLM3 show neither tools nor calls; its tokenizer knows of them.
         evidence.mentions("<tool_call>")
-            || evidence.mentions("<|im_start|>") && evidence.addedTokens.contains("<tool_call>")
+            || evidence.mentions("<|im_start|>")
+                && (evidence.addedTokens.contains("<tool_call>") || evidence.mentions("SmolLM"))
     }
 
     static let grammar: TurnGrammar = {
