@@ -101,7 +101,8 @@ let package = Package(
             "JinjaTests", ["AutoGLMJinja", "AutoGLMJSON", collections],
             exclude: ["make_markup.py", "markup.json"]),
         suite("ChatTests", [
-            "AutoGLMChat", "AutoGLMEngine", "AutoGLMJinja", "AutoGLMText", "AutoGLMJSON", collections,
+            "AutoGLMChat", "AutoGLMEngine", "AutoGLMJinja", "AutoGLMText", "AutoGLMJSON",
+            collections,
         ], exclude: ["make_family_conversations.py", "family-conversations.json"]),
         suite("TextTests", ["AutoGLMText", "AutoGLMJSON", collections]),
         suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMText"]),

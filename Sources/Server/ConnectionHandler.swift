@@ -93,7 +93,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         var data = data
         switch unwrapInboundIn(data) {
         case .head(var head):
-            // HTTP/1.0 knows no Host (RFC 9112, 3.2). No browser speaks it, so nothing is given away.
+            // HTTP/1.0 knows no Host. No browser speaks it, so nothing is given away.
             if (head.version.major, head.version.minor) < (1, 1),
                 !head.headers.contains(name: "host")
             {
