@@ -35,7 +35,8 @@ package struct ModelText: Sendable {
         self.tokenizer = tokenizer
         self.name = name
         let given = override.map { ["default": $0] } ?? templates
-        evidence = FamilyEvidence(templates: given.values.sorted(), addedTokens: tokenizer?.addedTokens ?? [])
+        evidence = FamilyEvidence(
+            templates: given.values.sorted(), addedTokens: tokenizer?.addedTokens ?? [])
         let evidence = evidence
         let family = families.first { $0.recognises(evidence) } ?? Plain.self
         self.family = family

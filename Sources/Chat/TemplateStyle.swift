@@ -32,7 +32,8 @@ struct TemplateStyle: Sendable, Equatable {
     /// Also that of one that begins with the system.
     var showsToolsBesideSystem: Bool
 
-    /// `metadata` of a message, where families with calls as lines have the name, reaches the prompt.
+    /// `metadata` of a message, where families with calls as lines have the name, reaches the
+    /// prompt.
     var showsMetadata: Bool
 
     init(_ template: ChatTemplate, variables: [String: JSONValue]) {

@@ -165,7 +165,9 @@ struct ArgumentTypes {
             }
         }
         // `None` is what templates that print values with Python show of null.
-        if types.contains("null"), ["null", "none"].contains(trimmed.lowercased()) { return .null }
+        if types.contains("null"), ["null", "none"].contains(trimmed.lowercased()) {
+            return .null
+        }
         if types.contains("boolean") {
             let word = trimmed.lowercased()
             if word == "true" { return .bool(true) }
