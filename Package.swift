@@ -107,7 +107,10 @@ let package = Package(
         suite("ChatTests", [
             "AutoGLMChat", "AutoGLMEngine", "AutoGLMDecoding", "AutoGLMJinja", "AutoGLMText",
             "AutoGLMJSON", collections,
-        ], exclude: ["conversations.py", "conversations.json"]),
+        ], exclude: [
+            "conversations.py", "conversations.json", "make_family_conversations.py",
+            "family-conversations.json",
+        ]),
         suite("TextTests", ["AutoGLMText", "AutoGLMJSON", collections]),
         suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMJSON"]),
         suite("SchedulingTests", ["AutoGLMScheduling"]),
@@ -119,7 +122,7 @@ let package = Package(
             "AutoGLMServer", "AutoGLMAPI", "AutoGLMEngine", "AutoGLMModels",
             "AutoGLMObservability", "AutoGLMText", "AutoGLMChat", "AutoGLMJSON",
             "AutoGLMDecoding", "AutoGLMCompute", hummingbird, lifecycle, logging,
-        ], exclude: ["openai_client.py"]),
+        ], exclude: ["openai_client.py", "family_conversations.py"]),
         suite("CommandTests", [
             "AutoGLMCommand", "AutoGLMServer", "AutoGLMObservability", "AutoGLMChat",
             "AutoGLMEngine", "AutoGLMDecoding", "AutoGLMModels", "AutoGLMJSON", "AutoGLM", logging,

@@ -21,7 +21,7 @@ extension ChatModel {
         var conversation = conversation
         let isForced = conversation.toolChoice != .auto && conversation.toolChoice != .none
         if isForced {
-            guard text.family.callPrefix("f", text.evidence) != nil else {
+            guard text.family.callPrefix(text.evidence) != nil else {
                 throw ChatError.unforceable(family: text.family.name)
             }
             // A call that must be made leaves nothing to think about.
@@ -35,13 +35,13 @@ extension ChatModel {
         turn.thinks = turn.isThinking || tokenizer.id(of: tags.close) != nil
         guard isForced else { return turn }
         if turn.isThinking {
-            turn.prompt += tokenizer.encode(tags.close, allowSpecial: true)
+            turn.prompt += tokenizer.encode(
+                tags.closing(rendered.text), allowSpecial: true)
             turn.isThinking = false
         }
         let tool = try await forcedTool(conversation, turn.prompt, options)
-        let prefix = text.family.callPrefix(tool, text.evidence) ?? ""
         turn.prompt += prefixTokens(tool)
-        turn.prefix = prefix
+        turn.prefix = text.family.callPrefix(text.evidence)?.text(tool) ?? ""
         turn.isForced = true
         return turn
     }
@@ -49,16 +49,13 @@ extension ChatModel {
     /// The beginning of a call as tokens. Only the family's own text can become special tokens,
     /// never the name that a client chose.
     private func prefixTokens(_ tool: String) -> [TokenID] {
-        guard let prefix = text.family.callPrefix(tool, text.evidence),
+        guard let prefix = text.family.callPrefix(text.evidence),
             let tokenizer = text.tokenizer
         else { return [] }
-        guard let name = prefix.firstRange(of: tool) else {
-            return tokenizer.encode(prefix, allowSpecial: true)
-        }
         return tokenizer.encode(segments: [
-            TextSegment(text: String(prefix[..<name.lowerBound]), trusted: true),
+            TextSegment(text: prefix.before, trusted: true),
             TextSegment(text: tool, trusted: false),
-            TextSegment(text: String(prefix[name.upperBound...]), trusted: true),
+            TextSegment(text: prefix.after, trusted: true),
         ])
     }
 

@@ -34,9 +34,9 @@ package struct ModelText: Sendable {
     ) throws {
         self.tokenizer = tokenizer
         self.name = name
-        let special = tokenizer?.specialTokens.map(\.text) ?? []
         let given = override.map { ["default": $0] } ?? templates
-        evidence = FamilyEvidence(templates: given.values.sorted(), specialTokens: special)
+        evidence = FamilyEvidence(
+            templates: given.values.sorted(), addedTokens: tokenizer?.addedTokens ?? [])
         let evidence = evidence
         let family = families.first { $0.recognises(evidence) } ?? Plain.self
         self.family = family
@@ -85,15 +85,13 @@ package struct ModelText: Sendable {
         var template = chosen.template
         var messages = named(conversation.messages)
         let hasCalls = messages.contains { $0["tool_calls"] != nil }
-        if hasCalls, chosen.style.calls == .spelled, let own = ownOfFamily,
-            !template.mentions("metadata")
-        {
-            template = own
-        }
-        messages = chosen.style.separated(messages).flatMap { arranged($0, chosen.style) }
+        let losesNames = hasCalls && chosen.style.calls == .spelled && !chosen.style.showsMetadata
+        if losesNames, let own = ownOfFamily { template = own }
+        messages = chosen.style.divided(messages).flatMap { arranged($0, chosen.style) }
+        if losesNames, ownOfFamily == nil { messages = messages.map(Self.withoutMetadata) }
         var variables = variables(of: conversation, template)
-        if !tools.isEmpty, !chosen.style.showsTools {
-            messages = family.place(tools, in: messages)
+        if !tools.isEmpty, !chosen.style.showsTools(of: messages) {
+            messages = family.place(tools, in: messages, evidence)
         } else if let list = chosen.style.variable(tools) {
             variables["tools"] = list
         }
@@ -136,10 +134,21 @@ package struct ModelText: Sendable {
         return turns.map { $0["role"] == "tool" ? $0.setting("role", "user") : $0 }
     }
 
-    /// Results with the name of the tool they are of, which some templates print.
+    /// The name of a call in the content, for templates that have no other place for it.
+    private static func withoutMetadata(_ message: JSONValue) -> JSONValue {
+        guard let name = message["metadata"]?.stringValue else { return message }
+        return message.setting("metadata", nil)
+            .setting("content", .string(name + "\n" + message.content))
+    }
+
+    /// Results with the name of the tool they are of, which some templates print. A list of no
+    /// calls is left out: some templates take a turn with one for a call.
     private func named(_ messages: [JSONValue]) -> [JSONValue] {
         var names: [String: JSONValue] = [:]
         return messages.map { message in
+            if let list = message["tool_calls"], list.arrayValue?.isEmpty ?? true {
+                return message.setting("tool_calls", nil)
+            }
             for call in message["tool_calls"]?.arrayValue ?? [] {
                 guard let id = call["id"]?.stringValue else { continue }
                 names[id] = call["function"]?["name"]

@@ -91,8 +91,16 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if phase == .closing || isInputOver { return }
+        var data = data
         switch unwrapInboundIn(data) {
-        case .head(let head):
+        case .head(var head):
+            // HTTP/1.0 knows no Host. No browser speaks it, so nothing is given away.
+            if (head.version.major, head.version.minor) < (1, 1),
+                !head.headers.contains(name: "host")
+            {
+                head.headers.add(name: "host", value: "localhost")
+                data = wrapInboundOut(.head(head))
+            }
             do {
                 try exchanges.begin(head)
             } catch {

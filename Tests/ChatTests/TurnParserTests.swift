@@ -162,7 +162,7 @@ import Testing
 
     @Test func familiesAreDetected() throws {
         func family(_ template: String, _ special: [String] = []) -> String {
-            let evidence = FamilyEvidence(templates: [template], specialTokens: special)
+            let evidence = FamilyEvidence(templates: [template], addedTokens: special)
             return families.first { $0.recognises(evidence) }?.name ?? ""
         }
         let expected: [(String, any Family.Type)] = [

@@ -92,22 +92,27 @@ def glm4():
     return messages + [{"role": "user", "content": THANKS}], None
 
 
-def deepseek():
-    """DeepSeek-V3.1's card: tools are told in the system message, in these words."""
+def deepseek(is_fenced=False):
+    """DeepSeek's model cards: tools are told in the system message, in these words."""
     messages, _ = openai()
     tools = "\n".join(
         f"### {tool['function']['name']}\nDescription: {tool['function']['description']}\n\n"
         f"Parameters: {json.dumps(tool['function']['parameters'], ensure_ascii=False)}\n"
         for tool in TOOLS
     )
+    call = "tool_call_name<｜tool▁sep｜>tool_call_arguments"
+    chain = "directly without separators or spaces"
+    if is_fenced:
+        call = "function<｜tool▁sep｜>tool_call_name\n```json\ntool_call_arguments\n```"
+        chain = "with a newline as separator"
     messages[0]["content"] += (
         f"\n\n## Tools\nYou have access to the following tools:\n\n{tools}\n"
         "IMPORTANT: ALWAYS adhere to this exact format for tool use:\n"
-        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>tool_call_name<｜tool▁sep｜>tool_call_arguments"
-        "<｜tool▁call▁end｜>{additional_tool_calls}<｜tool▁calls▁end｜>\n\nWhere:\n\n"
+        f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>{call}<｜tool▁call▁end｜>"
+        "{additional_tool_calls}<｜tool▁calls▁end｜>\n\nWhere:\n"
         "- `tool_call_name` must be an exact match to one of the available tools\n"
         "- `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters "
-        "Schema\n- For multiple tool calls, chain them directly without separators or spaces"
+        f"Schema\n- For multiple tool calls, chain them {chain}"
     )
     return messages, None
 
@@ -128,7 +133,7 @@ def texts():
 
 def deepseek_r1():
     """R1's template shows a call only where its turn has no content, and joins arguments."""
-    return as_texts(deepseek()[0], None), None
+    return as_texts(deepseek(is_fenced=True)[0], None), None
 
 
 TEMPLATES = {
@@ -151,8 +156,8 @@ TEMPLATES = {
     "deepseek-ai-DeepSeek-V3.1": ("deepseek", deepseek),
     "deepseek-ai-DeepSeek-R1-Distill-Llama-8B": ("deepseek", deepseek_r1),
     "rtp-deepseek_r1_qwen_14b": ("deepseek", deepseek_r1),
-    "llama-cpp-deepseek-r1": ("deepseek", deepseek),
-    "deepseek-ai-DeepSeek-V3.2": ("plain", openai),
+    "llama-cpp-deepseek-r1": ("deepseek", lambda: deepseek(is_fenced=True)),
+    "deepseek-ai-DeepSeek-V3.2": ("deepseek-v3.2", openai),
     "Qwen3.5-4B": ("qwen3-coder", openai),
     "StepFun3.5-Flash": ("qwen3-coder", openai),
     "rtp-qwen3_coder": ("qwen3-coder", openai),

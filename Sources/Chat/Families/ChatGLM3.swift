@@ -11,7 +11,7 @@ enum ChatGLM3: Family {
     static let callEnd: String? = "<|observation|>"
 
     static func recognises(_ evidence: FamilyEvidence) -> Bool {
-        GLM4.recognises(evidence) && !evidence.specialTokens.isDisjoint(with: ["sop", "eop"])
+        GLM4.recognises(evidence) && !evidence.addedTokens.isDisjoint(with: ["sop", "eop"])
     }
 
     static let grammar: TurnGrammar = {
@@ -27,9 +27,13 @@ enum ChatGLM3: Family {
          {{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}
         """
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? { "\(tool)\n" }
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+        CallPrefix("", "\n")
+    }
 
-    static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue] {
+    static func place(
+        _ tools: [JSONValue], in messages: [JSONValue], _ evidence: FamilyEvidence
+    ) -> [JSONValue] {
         let functions = tools.map { $0["function"] ?? $0 }
         let text = "Answer the following questions as best as you can. You have access to the "
             + "following tools:\n"
@@ -74,7 +78,7 @@ enum ChatGLM3: Family {
             }
             // Words in place of a call that had to be made are no code.
             if begins(Array(text.drop(while: \.isJSONSpace)), tool: tool) != true { return trimmed }
-            return JSONValue(members: [("code", .string(trimmed))]).serialized()
+            return JSONValue(members: [("code", .string(trimmed))]).serialized(.readable)
         }
     }
 }

@@ -23,38 +23,41 @@ enum DeepSeek: Family {
         return grammar
     }()
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? {
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
         let begin = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>"
         return evidence.mentions("```json")
-            ? "\(begin)function\(separator)\(tool)\n```json\n" : "\(begin)\(tool)\(separator)"
+            ? CallPrefix("\(begin)function\(separator)", "\n```json\n")
+            : CallPrefix(begin, separator)
     }
 
-    /// In the words of DeepSeek-V3.1's model card: the templates of V3 and V3.1 print no tools.
-    static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue] {
-        let list = tools.map { tool -> String in
-            let function = tool["function"] ?? tool
-            let parameters = function["parameters"] ?? [:]
-            return "### \(function["name"]?.stringValue ?? "")\n"
+    /// The templates print no tools; the makers' model cards put them behind the system's text.
+    static func place(
+        _ tools: [JSONValue], in messages: [JSONValue], _ evidence: FamilyEvidence
+    ) -> [JSONValue] {
+        var text = "## Tools\nYou have access to the following tools:\n\n"
+        for function in tools.map({ $0["function"] ?? $0 }) {
+            let parameters = (function["parameters"] ?? [:]).serialized(.readable)
+            text += "### \(function["name"]?.stringValue ?? "")\n"
                 + "Description: \(function["description"]?.stringValue ?? "")\n\n"
-                + "Parameters: \(parameters.serialized(.readable))\n"
+                + "Parameters: \(parameters)\n\n"
         }
-        return messages.addingToSystem(
-            """
-            ## Tools
-            You have access to the following tools:
-
-            \(list.joined(separator: "\n"))
+        let isFenced = evidence.mentions("```json")
+        let call = isFenced
+            ? "function\(separator)tool_call_name\n```json\ntool_call_arguments\n```"
+            : "tool_call_name\(separator)tool_call_arguments"
+        text += """
             IMPORTANT: ALWAYS adhere to this exact format for tool use:
-            <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>tool_call_name<｜tool▁sep｜>\
-            tool_call_arguments<｜tool▁call▁end｜>{additional_tool_calls}<｜tool▁calls▁end｜>
+            <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>\(call)<｜tool▁call▁end｜>\
+            {additional_tool_calls}<｜tool▁calls▁end｜>
 
             Where:
-
             - `tool_call_name` must be an exact match to one of the available tools
-            - `tool_call_arguments` must be valid JSON that strictly follows the tool's \
-            Parameters Schema
-            - For multiple tool calls, chain them directly without separators or spaces
-            """)
+            - `tool_call_arguments` must be valid JSON that strictly follows the tool's Parameters \
+            Schema
+            - For multiple tool calls, chain them \(isFenced
+                ? "with a newline as separator" : "directly without separators or spaces")
+            """
+        return messages.addingToSystem(text)
     }
 
     enum Body: CallBody {
@@ -76,6 +79,7 @@ enum DeepSeek: Family {
             }
             let text = String(decoding: json, as: UTF8.self).trimmedSpace
             guard !name.isEmpty else { return [] }
+            if text == "null" { return [ParsedCall(name: name, arguments: "{}")] }
             do {
                 guard case .object = try JSONValue.parse(text) else { return [] }
                 return [ParsedCall(name: name, arguments: text)]

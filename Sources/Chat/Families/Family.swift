@@ -20,8 +20,8 @@ protocol Family: SendableMetatype {
     /// How answers are read.
     static var grammar: TurnGrammar { get }
 
-    /// What a turn begins with when it must call `tool`; nil where a call has no such beginning.
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String?
+    /// What a turn begins with when it must call a tool; nil where a call has no such beginning.
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix?
 
     /// Tools that are known by their type alone, with the argument that holds what the model
     /// writes to them.
@@ -31,7 +31,9 @@ protocol Family: SendableMetatype {
     static func spell(_ message: JSONValue) -> [JSONValue]
 
     /// Puts the tools into the conversation, for templates that do not print `tools`.
-    static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue]
+    static func place(
+        _ tools: [JSONValue], in messages: [JSONValue], _ evidence: FamilyEvidence
+    ) -> [JSONValue]
 
     /// The id of a call as the template accepts it.
     static func callID(_ id: String) -> String
@@ -40,15 +42,29 @@ protocol Family: SendableMetatype {
     static var template: String? { get }
 }
 
+/// The family's text around the name of a tool at the beginning of a call.
+struct CallPrefix: Sendable {
+    let before: String
+    let after: String
+
+    init(_ before: String, _ after: String) {
+        self.before = before
+        self.after = after
+    }
+
+    func text(_ tool: String) -> String { before + tool + after }
+}
+
 /// What a model brings that tells of its family.
 struct FamilyEvidence: Sendable {
     /// All templates, joined.
     let template: String
-    let specialTokens: Set<String>
+    /// Tokens beside the vocabulary proper, by their text, special or not.
+    let addedTokens: Set<String>
 
-    init(templates: some Sequence<String>, specialTokens: some Sequence<String>) {
+    init(templates: some Sequence<String>, addedTokens: some Sequence<String>) {
         template = templates.joined(separator: "\n")
-        self.specialTokens = Set(specialTokens)
+        self.addedTokens = Set(addedTokens)
     }
 
     func mentions(_ text: String) -> Bool {
@@ -61,6 +77,7 @@ let families: [any Family.Type] = [
     GLM45.self,
     Qwen3Coder.self,
     Mistral.self,
+    DeepSeekDSML.self,
     DeepSeek.self,
     OLMo.self,
     Hermes.self,
@@ -75,7 +92,7 @@ extension Family {
     static var turnEnds: [String] { [] }
     static var callEnd: String? { nil }
     static var thinking: ReasoningTags { ReasoningTags() }
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? { nil }
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? { nil }
     static var builtInTools: [String: String] { [:] }
     static func callID(_ id: String) -> String { id }
     static var template: String? { nil }
@@ -90,7 +107,9 @@ extension Family {
         return [message.replacingCalls(with: text)]
     }
 
-    static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue] {
+    static func place(
+        _ tools: [JSONValue], in messages: [JSONValue], _ evidence: FamilyEvidence
+    ) -> [JSONValue] {
         messages
     }
 
@@ -109,12 +128,15 @@ extension Family {
 /// A call of an earlier turn.
 struct HistoryCall {
     let name: String
-    /// As the client sent it: a text that should be JSON, or the value.
+    /// As the client sent it: a text that should be JSON, or the value. None at all is an object
+    /// without members, however the client says so.
     let arguments: JSONValue
 
     init(_ call: JSONValue) {
         name = call["function"]?["name"]?.stringValue ?? ""
-        arguments = call["function"]?["arguments"] ?? [:]
+        let sent = call["function"]?["arguments"] ?? [:]
+        let isNothing = ["", "null"].contains(sent.stringValue?.trimmedSpace)
+        arguments = sent.isNull || isNothing ? [:] : sent
     }
 
     var text: String { arguments.stringValue ?? arguments.serialized(.readable) }

@@ -11,7 +11,7 @@ enum GLM4: Family {
     static let callEnd: String? = "<|observation|>"
 
     static func recognises(_ evidence: FamilyEvidence) -> Bool {
-        evidence.specialTokens.contains("<|observation|>") || evidence.mentions("<|observation|>")
+        evidence.addedTokens.contains("<|observation|>") || evidence.mentions("<|observation|>")
     }
 
     static let grammar: TurnGrammar = {
@@ -23,11 +23,15 @@ enum GLM4: Family {
         return grammar
     }()
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? { "\(tool)\n" }
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+        CallPrefix("", "\n")
+    }
 
     static let builtInTools = ["python": "code", "simple_browser": "call", "cogview": "prompt"]
 
-    static func place(_ tools: [JSONValue], in messages: [JSONValue]) -> [JSONValue] {
+    static func place(
+        _ tools: [JSONValue], in messages: [JSONValue], _ evidence: FamilyEvidence
+    ) -> [JSONValue] {
         if messages.contains(where: { $0["tools"] != nil }) { return messages }
         let holder: JSONValue = ["role": "system", "tools": .array(tools)]
         return [holder] + messages

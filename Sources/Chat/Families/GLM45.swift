@@ -18,8 +18,10 @@ enum GLM45: Family {
         return grammar
     }()
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? {
-        "<tool_call>\(tool)\n"
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+        // 4.7 writes the whole call on one line, the ones before it begin a new one.
+        evidence.mentions("{function-name}<arg_key>")
+            ? CallPrefix("<tool_call>", "") : CallPrefix("\n<tool_call>", "\n")
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {
@@ -69,7 +71,8 @@ enum GLM45: Family {
             for (key, value) in zip(reader.keys, reader.values) {
                 arguments[key] = tools.value(value, of: key, in: name)
             }
-            return [ParsedCall(name: name, arguments: JSONValue.object(arguments).serialized())]
+            let json = JSONValue.object(arguments).serialized(.readable)
+            return [ParsedCall(name: name, arguments: json)]
         }
 
         private static func positions(_ body: [UInt8]) -> [(position: Int, kind: Int)] {

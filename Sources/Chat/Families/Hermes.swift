@@ -5,7 +5,12 @@ import AutoGLMJSON
 enum Hermes: Family {
     static let name = "hermes"
 
-    static func recognises(_ evidence: FamilyEvidence) -> Bool { evidence.mentions("<tool_call>") }
+    static func recognises(_ evidence: FamilyEvidence) -> Bool {
+        // Some templates of SmolLM3 show neither tools nor calls; its tokenizer knows of them.
+        evidence.mentions("<tool_call>")
+            || evidence.mentions("<|im_start|>")
+                && (evidence.addedTokens.contains("<tool_call>") || evidence.mentions("SmolLM"))
+    }
 
     static let grammar: TurnGrammar = {
         var grammar = TurnGrammar(.json, open: "<tool_call>", close: "</tool_call>")
@@ -13,8 +18,31 @@ enum Hermes: Family {
         return grammar
     }()
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? {
-        "<tool_call>\n{\"name\": \"\(tool)\", \"arguments\": "
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+        CallPrefix("<tool_call>\n{\"name\": \"", "\", \"arguments\": ")
+    }
+
+    static func place(
+        _ tools: [JSONValue], in messages: [JSONValue], _ evidence: FamilyEvidence
+    ) -> [JSONValue] {
+        let list = tools.map { $0.serialized(.readable) }.joined(separator: "\n")
+        return messages.addingToSystem(
+            """
+            # Tools
+
+            You may call one or more functions to assist with the user query.
+
+            You are provided with function signatures within <tools></tools> XML tags:
+            <tools>
+            \(list)
+            </tools>
+
+            For each function call, return a json object with function name and arguments within \
+            <tool_call></tool_call> XML tags:
+            <tool_call>
+            {"name": <function-name>, "arguments": <args-json-object>}
+            </tool_call>
+            """)
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {

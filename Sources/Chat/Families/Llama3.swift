@@ -15,8 +15,8 @@ enum Llama3: Family {
         return grammar
     }()
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? {
-        "{\"name\": \"\(tool)\", \"parameters\": "
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+        CallPrefix("{\"name\": \"", "\", \"parameters\": ")
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {

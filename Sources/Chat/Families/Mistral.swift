@@ -12,10 +12,10 @@ enum Mistral: Family {
         return grammar
     }()
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? {
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
         evidence.mentions("[ARGS]")
-            ? "[TOOL_CALLS]\(tool)[ARGS]"
-            : "[TOOL_CALLS][{\"name\": \"\(tool)\", \"arguments\": "
+            ? CallPrefix("[TOOL_CALLS]", "[ARGS]")
+            : CallPrefix("[TOOL_CALLS][{\"name\": \"", "\", \"arguments\": ")
     }
 
     /// The templates insist on nine letters and digits. Equal ids stay equal, and as good as all

@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// OLMo 3: `<function_calls>name(k=v)</function_calls>`, one call a line, in Python.
 enum OLMo: Family {
     static let name = "olmo-3"
@@ -9,8 +11,18 @@ enum OLMo: Family {
     static let grammar = TurnGrammar(
         .whole(Calls.self), open: "<function_calls>", close: "</function_calls>")
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? {
-        "<function_calls>\(tool)("
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+        CallPrefix("<function_calls>", "(")
+    }
+
+    static func spell(_ message: JSONValue) -> [JSONValue] {
+        guard let calls = message["tool_calls"]?.arrayValue else { return [message] }
+        let lines = calls.map(HistoryCall.init).map { call -> String in
+            let words = call.value.members.map { "\($0.key)=\($0.value.serialized(.readable))" }
+            return "\(call.name)(\(words.joined(separator: ", ")))"
+        }
+        let block = "<function_calls>\(lines.joined(separator: "\n"))</function_calls>"
+        return [message.replacingCalls(with: [block])]
     }
 
     enum Calls: CallBody {

@@ -15,8 +15,8 @@ enum Qwen3Coder: Family {
         return grammar
     }()
 
-    static func callPrefix(_ tool: String, _ evidence: FamilyEvidence) -> String? {
-        "<tool_call>\n<function=\(tool)>\n"
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+        CallPrefix("<tool_call>\n<function=", ">\n")
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {
@@ -64,7 +64,8 @@ enum Qwen3Coder: Family {
                     String(decoding: value, as: UTF8.self), of: key.trimmedSpace, in: name)
                 position = stop
             }
-            return [ParsedCall(name: name, arguments: JSONValue.object(arguments).serialized())]
+            let json = JSONValue.object(arguments).serialized(.readable)
+            return [ParsedCall(name: name, arguments: json)]
         }
     }
 }

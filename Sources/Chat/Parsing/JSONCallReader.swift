@@ -87,6 +87,8 @@ struct JSONCallReader: Sendable {
         }
     }
 
+    fileprivate static let null = Array("null".utf8)
+
     private static func decode(_ token: [UInt8]) -> String? {
         (try? JSONValue.parse(token))?.stringValue
     }
@@ -163,9 +165,8 @@ struct JSONCallReader: Sendable {
                 // A string that holds the JSON.
                 argumentsAreString = false
                 pending = Array((Self.decode(token) ?? "").utf8)
-            } else if pending == Array("null".utf8) {
-                pending = []
             }
+            if pending == Self.null { pending = [] }
         case .other: break
         }
     }
@@ -207,6 +208,12 @@ struct MistralReader: Sendable {
         if json.isEmpty && byte.isJSONSpace { return nil }
         json.append(byte)
         depth.take(byte)
+        // Arguments null are none.
+        if JSONCallReader.null.starts(with: json) {
+            guard json == JSONCallReader.null else { return nil }
+            json = Array("{}".utf8)
+            return calls()
+        }
         return depth.isOver || depth.isPlain ? calls() : nil
     }
 
@@ -220,9 +227,10 @@ struct MistralReader: Sendable {
         let list = (try? JSONValue.parse(json))?.arrayValue ?? []
         return list.compactMap { item in
             guard let name = item["name"]?.stringValue else { return nil }
-            let arguments = item["arguments"] ?? item["parameters"] ?? .object([:])
-            return ParsedCall(
-                name: name, arguments: arguments.stringValue ?? arguments.serialized())
+            // As in a message of an earlier turn: a text, a value, or nothing.
+            let arguments = item["arguments"] ?? item["parameters"] ?? [:]
+            let call: JSONValue = ["function": ["name": .string(name), "arguments": arguments]]
+            return ParsedCall(name: name, arguments: HistoryCall(call).text)
         }
     }
 }

@@ -57,7 +57,8 @@ struct PythonCallReader {
         }
         while skip(0x2C) || skip(0x3B) {}
         skipSpace()
-        return ParsedCall(name: name, arguments: JSONValue.object(arguments).serialized())
+        let json = JSONValue.object(arguments).serialized(.readable)
+        return ParsedCall(name: name, arguments: json)
     }
 
     private mutating func readValue() -> JSONValue? {

@@ -206,7 +206,10 @@ struct ArgumentTypes {
             default: return .string(text)
             }
         }
-        if types.contains("null"), trimmed.lowercased() == "null" { return .null }
+        // `None` is what templates that print values with Python show of null.
+        if types.contains("null"), ["null", "none"].contains(trimmed.lowercased()) {
+            return .null
+        }
         if types.contains("boolean") {
             let word = trimmed.lowercased()
             if word == "true" { return .bool(true) }

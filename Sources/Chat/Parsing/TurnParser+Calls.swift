@@ -117,11 +117,11 @@ extension TurnParser {
 
     private mutating func endWholeCall() {
         guard case .whole(let reader)? = grammar.body else { return }
-        let calls = reader.read(body, tools)
-        if calls.map({ report($0) }) != true {
-            writeContent(spaceBefore + grammar.unmarked(body))
-        }
+        let isCall = reader.read(body, tools).map { report($0) } ?? false
+        if !isCall { writeContent(spaceBefore + grammar.unmarked(body)) }
         leaveCall()
+        // White space is layout if another call follows, and content before words.
+        if isCall { content.trims = true }
     }
 
     private mutating func leaveCall() {

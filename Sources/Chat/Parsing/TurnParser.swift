@@ -21,6 +21,12 @@ package struct ReasoningTags: Sendable, Equatable {
         self.close = close
     }
 
+    /// What ends thinking that a prompt has just opened. Where the tag has a line of its own, so
+    /// has this one, and an empty line follows: as templates write that nothing was thought.
+    func closing(_ prompt: String) -> String {
+        prompt.utf8.last == 0x0A ? "\n\(close)\n\n" : close
+    }
+
     /// Whether a rendered prompt ends inside the model's thinking, so that generated text begins
     /// there without an opening tag.
     package func isOpen(at prompt: String) -> Bool {

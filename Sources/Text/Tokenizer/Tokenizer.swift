@@ -55,6 +55,11 @@ public final class Tokenizer: Sendable {
         added.all.filter(\.isSpecial).map { ($0.id, String(decoding: $0.content, as: UTF8.self)) }
     }
 
+    /// Tokens beside the vocabulary proper, by their text, special or not.
+    package var addedTokens: [String] {
+        added.all.map { String(decoding: $0.content, as: UTF8.self) }
+    }
+
     /// The id of a token by its text: an added token's content or a piece's text.
     package func id(of text: String) -> TokenID? {
         let bytes = Array(text.utf8)
