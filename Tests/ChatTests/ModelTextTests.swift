@@ -165,7 +165,8 @@ import Testing
                     Self.result("1", "R"),
                 ])
             #expect(
-                prompt == "[user]Q?[assistant]{\"name\": \"get\", \"arguments\": {\"a\": 1}}"
+                prompt == "[user]Q?[assistant]<tool_call>\n"
+                    + "{\"name\": \"get\", \"arguments\": {\"a\": 1}}\n</tool_call>"
                     + "[user]R")
         }
     }

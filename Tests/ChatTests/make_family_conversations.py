@@ -374,7 +374,9 @@ E.append(entry("OLMo-3", "olmo-3", CHATML, objects, outputs(
     f"{SAID}<function_calls>{both(olmo_call)}</function_calls>", ANSWER, "<|im_end|>", thinks=False),
     ("<function_calls>find_route(", "to=" + dumps(ROUTE["to"]) + ")</function_calls>", "<|im_end|>"), template=OLMO))
 E.append(entry("microsoft-Phi-3.5-mini-instruct", "plain", ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"],
-    spelled(lambda n, a: dumps({"name": n, "arguments": a}), result="user"), [turn(ANSWER, "<|end|>", content=ANSWER)] * 2))
+    then(hermes_tools, spelled(hermes_call, result="user")),
+    outputs(SAID + both(hermes_call), ANSWER, "<|end|>", thinks=False),
+    (FORCED_HERMES[0], FORCED_HERMES[1], "<|end|>")))
 # Prompts alone: templates of models whose calls no family here reads.
 for n, arrange in [("ovms-phi4_mini", apart), ("meetkai-functionary-medium-v3.2", lambda m, t: (m, t))]:
     E.append(entry(n, "", ["<|end|>", "<|eot_id|>", "<BOS>"], arrange, [], bos="<BOS>"))

@@ -1,12 +1,28 @@
-/// Models of no family known: everything but thinking is content, and there are no calls.
+import AutoGLMJSON
+
+/// Models of no family known. Where tools are offered they are told of them, and call them, in the
+/// words that most families share; without tools everything but thinking is content.
 enum Plain: Family {
     static let name = "plain"
 
     static func recognises(_ evidence: FamilyEvidence) -> Bool { true }
 
     static let grammar: TurnGrammar = {
-        var grammar = TurnGrammar()
-        grammar.trimsContent = false
+        var grammar = Hermes.grammar
+        grammar.callEndsReasoning = false
+        grammar.needsTools = true
         return grammar
     }()
+
+    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+        Hermes.callPrefix(evidence)
+    }
+
+    static func place(
+        _ tools: [JSONValue], in messages: [JSONValue], _ evidence: FamilyEvidence
+    ) -> [JSONValue] {
+        Hermes.place(tools, in: messages, evidence)
+    }
+
+    static func spell(_ message: JSONValue) -> [JSONValue] { Hermes.spell(message) }
 }

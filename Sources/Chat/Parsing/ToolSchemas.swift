@@ -20,6 +20,9 @@ struct ToolSchemas: Sendable {
         names = (parameters?.keys.map { Array($0.utf8) }) ?? []
     }
 
+    /// No tools are offered, as opposed to tools of which nothing is known.
+    var isEmpty: Bool { parameters?.isEmpty ?? false }
+
     static func name(of tool: JSONValue) -> String? {
         ((tool["function"] ?? tool)["name"] ?? tool["type"])?.stringValue
     }

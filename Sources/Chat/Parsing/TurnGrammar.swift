@@ -39,6 +39,8 @@ struct TurnGrammar: Sendable {
     var trimsContent = true
     /// A call can interrupt thinking.
     var callEndsReasoning = false
+    /// Marks are text like any other where no tool is offered.
+    var needsTools = false
 
     init() {}
 

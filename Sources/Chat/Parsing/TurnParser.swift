@@ -96,6 +96,11 @@ package struct TurnParser: Sendable {
         _ grammar: TurnGrammar, tools: ToolSchemas, reasoning: ReasoningTags?,
         startsInReasoning: Bool
     ) {
+        var grammar = grammar
+        if grammar.needsTools && tools.isEmpty {
+            grammar = TurnGrammar()
+            grammar.trimsContent = false
+        }
         self.grammar = grammar
         self.tools = tools
         reasoningTags = reasoning
@@ -130,6 +135,8 @@ package struct TurnParser: Sendable {
         let bytes = Array(text.utf8)
         let isTag = text == reasoningTags?.open || text == reasoningTags?.close
         guard isTag || grammar.isMark(bytes) else { return [] }
+        // Outside of a call there is nothing to close.
+        if bytes == grammar.close, phase != .call { return [] }
         return push(utf8: bytes)
     }
 
