@@ -95,6 +95,37 @@ import Testing
         }
     }
 
+    /// The same conversation as a Swift program has it: each turn asked for, its calls answered.
+    @Test(arguments: cases) func theLibraryTalks(_ given: FamilyCase) async throws {
+        guard let text = try given.text(), let tokenizer = text.tokenizer else { return }
+        let hasTools = !given.conversation(2).tools.isEmpty
+        let tools = try FamilyCase.tools.map { tool in
+            let function = tool["function"]
+            return try Tool(
+                name: function?["name"]?.stringValue ?? "",
+                description: function?["description"]?.stringValue ?? "",
+                parameters: (function?["parameters"] ?? [:]).serialized())
+        }
+        for (index, output) in given.outputs.enumerated() {
+            let count = FamilyCase.turns[index]
+            let stop = try #require(tokenizer.id(of: output.end))
+            var script = Script()
+            script.tokens = tokenizer.encode(output.text, allowSpecial: true)
+            script.stopToken = stop
+            let chat = try ScriptedChat(
+                script, text: text, vocabulary: tokenizer.vocabularyCount, stops: [stop],
+                contextMax: 16_384, blocks: 16_384)
+            let messages = FamilyCase.messages.prefix(count).map(FamilyCase.message)
+            let answer = try await chat.model.chat(messages, tools: hasTools ? tools : [])
+            let message = try await answer.message()
+            let reading = Reading(
+                content: message.content, reasoning: message.reasoning ?? "",
+                calls: message.toolCalls.map { .init(name: $0.name, arguments: $0.arguments) })
+            #expect(reading == output.reading)
+            chat.model.close()
+        }
+    }
+
     private func batches(
         _ tokens: [TokenID], _ size: Int, _ output: FamilyCase.Output, _ tokenizer: Tokenizer
     ) -> [TokenBatch] {
@@ -234,6 +265,21 @@ struct FamilyCase: Sendable, CustomTestStringConvertible {
         let hasTools = value["forced"] != nil || family.isEmpty
         return Conversation(
             messages: Array(Self.messages.prefix(count)), tools: hasTools ? Self.tools : [])
+    }
+
+    /// A message as a Swift program states it.
+    static func message(_ value: JSONValue) -> ChatMessage {
+        let role = ChatMessage.Role(rawValue: value["role"]?.stringValue ?? "") ?? .user
+        var message = ChatMessage(role, value.content)
+        message.reasoning = value["reasoning_content"]?.stringValue
+        message.toolCallID = value["tool_call_id"]?.stringValue
+        message.toolCalls = (value["tool_calls"]?.arrayValue ?? []).map { call in
+            ToolCall(
+                id: call["id"]?.stringValue ?? "",
+                name: call["function"]?["name"]?.stringValue ?? "",
+                arguments: call["function"]?["arguments"]?.stringValue ?? "")
+        }
+        return message
     }
 
     func rules(_ text: ModelText, prompt: String) -> AnswerBuilder.Rules {

@@ -24,24 +24,38 @@ package struct ScriptedChat: Sendable {
         contextMax: Int = 4_096, blocks: Int = 8_192,
         engine change: (inout EngineOptions) -> Void = { _ in }
     ) throws {
-        var options = EngineOptions()
-        options.blockTokens = 2
-        change(&options)
         let tokenizer = try ByteVocabulary.tokenizer(
             extra: script.special, words: script.words)
         let text = try ModelText(
             tokenizer: hasTokenizer ? tokenizer : nil,
             templates: template.map { ["default": $0] } ?? [:], name: "scripted")
-        let vocabulary = tokenizer.vocabularyCount
+        let stops = [
+            ByteVocabulary.observation, ByteVocabulary.user,
+            ByteVocabulary.system, ByteVocabulary.endOfText,
+        ]
+        try self.init(
+            script, text: text, vocabulary: tokenizer.vocabularyCount, stops: stops,
+            makers: makers, operators: operators, contextMax: contextMax, blocks: blocks,
+            engine: change)
+    }
+
+    /// Of a text of its own.
+    /// - Parameter stops: tokens that end a turn.
+    package init(
+        _ script: Script, text: ModelText, vocabulary: Int, stops: [TokenID],
+        makers: SamplingOverrides = SamplingOverrides(),
+        operators: SamplingOverrides = SamplingOverrides(),
+        contextMax: Int = 4_096, blocks: Int = 8_192,
+        engine change: (inout EngineOptions) -> Void = { _ in }
+    ) throws {
+        var options = EngineOptions()
+        options.blockTokens = 2
+        change(&options)
         let tap = ScriptedLM.Tap()
         self.tap = tap
         let lm = ScriptedLM(
             script, vocabulary: vocabulary, blockTokens: options.blockTokens, tap: tap)
         lm.allocateCache(blocks: blocks)
-        let stops = [
-            ByteVocabulary.observation, ByteVocabulary.user,
-            ByteVocabulary.system, ByteVocabulary.endOfText,
-        ]
         let engine = try Engine(
             lm,
             shape: EngineShape(
