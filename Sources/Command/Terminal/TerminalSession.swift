@@ -32,6 +32,7 @@ final class TerminalSession: Sendable {
     /// Whether lines are edited here; false for pipes, files and dumb terminals.
     let isInteractive: Bool
     private let mailbox = TerminalMailbox()
+    private let hasEnded = DispatchSemaphore(value: 0)
 
     /// Sets the terminal's mode; `close` puts it back, and so does any end of the program.
     init(_ options: Options) {
@@ -39,8 +40,9 @@ final class TerminalSession: Sendable {
         isInteractive = isTerminal && options.kind != "dumb"
             && TerminalModes.enter(input: options.input, output: options.output)
         if isInteractive { TerminalModes.forwardSignals(to: mailbox.wakeOutput) }
-        let thread = Thread { [mailbox, isInteractive] in
+        let thread = Thread { [mailbox, hasEnded, isInteractive] in
             TerminalLoop(options, mailbox, isInteractive: isInteractive).run()
+            hasEnded.signal()
         }
         thread.name = "terminal"
         thread.start()
@@ -50,7 +52,11 @@ final class TerminalSession: Sendable {
 
     /// Puts the terminal back and ends a read that waits. Nothing is read afterwards.
     func close() {
-        if mailbox.post(.close), isInteractive { TerminalModes.leave() }
+        guard mailbox.post(.close) else { return }
+        // Until its thread is gone it might take what is typed for the next reader. A terminal
+        // that takes no output can hold it up; it is not waited for then.
+        _ = hasEnded.wait(timeout: .now() + 1)
+        if isInteractive { TerminalModes.leave() }
     }
 
     /// Waits for the user.
