@@ -89,6 +89,7 @@ private func exitOnSecondSignal(_ logger: Logger) async {
         count += 1
         if count == 2 {
             logger.warning("stopping at once")
+            LineSink.standardError.flush(within: .milliseconds(200))
             // Nothing is on disk that could be torn, and threads may be in the middle of a step.
             _exit(130)
         }

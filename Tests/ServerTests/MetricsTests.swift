@@ -188,7 +188,7 @@ private struct ExpositionParser {
                 "autoglm_prompt_tokens", "autoglm_cached_prompt_tokens",
                 "autoglm_generated_tokens", "autoglm_requests_finished",
                 "autoglm_loops_stopped", "autoglm_admission_rejections", "autoglm_preemptions",
-                "autoglm_log_lines_dropped",
+                "autoglm_log_lines_dropped", "autoglm_log_buffer_bytes",
             ])
         #expect(
             text.hasPrefix(
