@@ -92,6 +92,8 @@ final class EngineShared: Sendable {
             state.status.running = report.running
             state.status.blocksUsed = report.blocksUsed
             state.status.blocksCached = report.blocksCached
+            state.status.blocksPeak = max(
+                state.status.blocksPeak, report.blocksUsed + report.blocksCached)
             state.status.preemptions = report.preemptions
             if isStep { state.status.steps += 1 }
             state.status.generatedTokens += UInt64(newTokens)
