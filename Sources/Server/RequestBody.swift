@@ -3,7 +3,6 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import NIOCore
-import NIOHTTP1
 
 /// Reads request bodies within their limit.
 struct BodyReader: Sendable {
@@ -16,17 +15,20 @@ struct BodyReader: Sendable {
         try checkHeaders(request)
         var bytes: [UInt8] = []
         if let length = request.headers[.contentLength].flatMap({ Int($0) }) {
-            if length > bytesMax { throw tooLarge(length) }
+            if length > bytesMax {
+                throw APIError.bodyTooLarge(limit: bytesMax, given: length)
+            }
             bytes.reserveCapacity(length)
         }
-        do {
-            for try await buffer in request.body {
-                if bytes.count + buffer.readableBytes > bytesMax { throw tooLarge(nil) }
-                bytes.append(contentsOf: buffer.readableBytesView)
+        ClientConnection.current?.wantBody()
+        for try await buffer in request.body {
+            if bytes.count + buffer.readableBytes > bytesMax {
+                throw APIError.bodyTooLarge(limit: bytesMax)
             }
-        } catch is HTTPParserError {
-            throw APIError.malformedRequest
+            bytes.append(contentsOf: buffer.readableBytesView)
         }
+        // A body that ends with its connection is not whole.
+        if let reason = ClientConnection.current?.lossReason { throw reason }
         return bytes
     }
 
@@ -46,13 +48,5 @@ struct BodyReader: Sendable {
                 message: "Send the body as 'Content-Type: application/json'.",
                 code: "unsupported_media_type")
         }
-    }
-
-    private func tooLarge(_ length: Int?) -> APIError {
-        let given = length.map { " of \($0) bytes" } ?? ""
-        return APIError(
-            status: 413, kind: .invalidRequest,
-            message: "The body\(given) is larger than the limit of \(bytesMax) bytes.",
-            code: "body_too_large")
     }
 }
