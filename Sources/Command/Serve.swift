@@ -66,7 +66,8 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         let format = logFormat ?? (Terminal.isErrorInteractive ? .human : .json)
         let logger = Logger(label: "autoglm") { LineLogHandler(
-                label: $0, format: format, level: logLevel, usesColor: Terminal.hasColor) }
+                label: $0, format: format, level: logLevel, usesColor: Terminal.hasColor,
+                sink: .standardError) }
 
         var options = ServerOptions()
         options.host = host

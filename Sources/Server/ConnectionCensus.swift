@@ -21,13 +21,16 @@ final class ConnectionCensus: Sendable {
         case healthOnly(APIError)
     }
 
+    /// Passes an order to a connection, from any thread.
+    typealias Orders = @Sendable (ConnectionHandler.Order) -> Void
+
     private struct State {
         var lastID = 0
         /// Served connections by address.
         var counts: [String: Int] = [:]
-        var addresses: [Int: String] = [:]
+        var served: [Int: (address: String, order: Orders)] = [:]
         /// The connections beyond the limits, oldest first.
-        var extra: [(id: Int, evict: @Sendable () -> Void)] = []
+        var extra: [(id: Int, order: Orders)] = []
     }
 
     let limits: Limits
@@ -38,9 +41,9 @@ final class ConnectionCensus: Sendable {
     }
 
     /// Counts a new connection.
-    /// - Parameter evict: called, from any thread, when the connection has to make room.
+    /// - Parameter order: called when the connection has to make room.
     /// - Returns: its number, for ``leave(_:)``, and how it is treated.
-    func enter(_ address: String, evict: @escaping @Sendable () -> Void) -> (Int, Admission) {
+    func enter(_ address: String, order: @escaping Orders) -> (Int, Admission) {
         let (id, admission, evicted) = state.withLock { state in
             state.lastID += 1
             let id = state.lastID
@@ -48,25 +51,25 @@ final class ConnectionCensus: Sendable {
             let refusal: APIError? =
                 if count >= limits.perAddress {
                     .tooManyConnections(limit: limits.perAddress)
-                } else if state.addresses.count >= limits.total {
+                } else if state.served.count >= limits.total {
                     .serverFull(limit: limits.total)
                 } else { nil }
             guard let refusal else {
                 state.counts[address] = count + 1
-                state.addresses[id] = address
-                return (id, Admission.served, nil as (@Sendable () -> Void)?)
+                state.served[id] = (address, order)
+                return (id, Admission.served, nil as Orders?)
             }
-            state.extra.append((id, evict))
-            let evicted = state.extra.count > limits.health ? state.extra.removeFirst().evict : nil
+            state.extra.append((id, order))
+            let evicted = state.extra.count > limits.health ? state.extra.removeFirst().order : nil
             return (id, .healthOnly(refusal), evicted)
         }
-        evicted?()
+        evicted?(.evict)
         return (id, admission)
     }
 
     func leave(_ id: Int) {
         state.withLock { state in
-            guard let address = state.addresses.removeValue(forKey: id) else {
+            guard let (address, _) = state.served.removeValue(forKey: id) else {
                 state.extra.removeAll { $0.id == id }
                 return
             }
@@ -75,7 +78,12 @@ final class ConnectionCensus: Sendable {
         }
     }
 
-    var total: Int { state.withLock { $0.addresses.count + $0.extra.count } }
+    /// Closes connections on which nothing is under way.
+    func closeIdle() {
+        for member in state.withLock({ Array($0.served.values) }) { member.order(.closeIdle) }
+    }
+
+    var total: Int { state.withLock { $0.served.count + $0.extra.count } }
 }
 
 extension APIError {

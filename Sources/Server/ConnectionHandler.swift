@@ -24,9 +24,11 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundOut = HTTPServerResponsePart
 
     /// What other threads want of a connection, as events of its pipeline.
-    enum Order {
+    enum Order: Sendable {
         /// Make room for another connection.
         case evict
+        /// Close if no request is under way.
+        case closeIdle
         /// The request's body is wanted now.
         case `continue`
     }
@@ -229,6 +231,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
             exchange?.closes = true
         case Order.continue: sendContinue(context)
         case Order.evict: evicted(context)
+        case Order.closeIdle: if phase == .idle { beginClosing(context) }
         default: context.fireUserInboundEventTriggered(event)
         }
     }

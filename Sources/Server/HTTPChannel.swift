@@ -30,7 +30,7 @@ struct HTTPChannel: ServerChildChannel, HTTPChannelHandler {
             let pipeline = channel.pipeline
             let (id, admission) = census.enter(
                 channel.remoteAddress?.networkAddress ?? "local",
-                evict: { pipeline.fireUserInboundEventTriggered(ConnectionHandler.Order.evict) })
+                order: { pipeline.fireUserInboundEventTriggered($0) })
             channel.closeFuture.whenComplete { [census] _ in census.leave(id) }
             let connection = ClientConnection(address: address) {
                 pipeline.fireUserInboundEventTriggered(ConnectionHandler.Order.continue)

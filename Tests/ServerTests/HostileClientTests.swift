@@ -198,6 +198,22 @@ import Testing
 
     // MARK: Too many
 
+    /// What memory pressure does at its last step.
+    @Test func idleConnectionsAreClosedOnOrder() async throws {
+        let server = try TestServer(slow())
+        try await server.test { client in
+            let idle = try RawClient(port: client.port)
+            await idle.send(get("/ping"))
+            #expect(await idle.read(until: "pong").contains("pong"))
+            let busy = try RawClient(port: client.port)
+            await busy.post("/v1/chat/completions", Self.streamBody)
+            #expect(await busy.read(until: "abcd").contains("abcd"))
+            server.server.census.closeIdle()
+            #expect(await idle.read().isEmpty)
+            #expect(await busy.read(until: "[DONE]").contains("[DONE]"))
+        }
+    }
+
     @Test func aFullServerShowsItsHealth() async throws {
         let server = try TestServer { $0.connectionsMax = 3 }
         try await server.test { client in

@@ -248,7 +248,7 @@ import Testing
         let census = ConnectionCensus(.init(total: 3, perAddress: 2, health: 2))
         let evicted = Evicted()
         func enter(_ address: String, _ name: String = "") -> (Int, Int) {
-            let (id, admission) = census.enter(address) {
+            let (id, admission) = census.enter(address) { _ in
                 evicted.names.withLock { $0.append(name) }
             }
             return switch admission {
