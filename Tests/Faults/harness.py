@@ -315,9 +315,9 @@ class Server:
 
     def __init__(
         self, program, directory, flags=(), wrap=(), files=None, cgroup=None, env=None,
-        stderr=None, stdout=subprocess.DEVNULL, model=None,
+        stderr=None, stdout=subprocess.DEVNULL, model=None, port=None,
     ):
-        self.port = free_port()
+        self.port = port or free_port()
         self.log = os.path.join(directory, f"log-{self.port}")
         self.cgroup = cgroup
         command = [*wrap, program, "serve", "--port", str(self.port), "--log-format", "json"]
@@ -341,7 +341,8 @@ class Server:
             raise Failed(f"the server did not become ready: {said}")
         if wrap:
             children = open(f"/proc/{self.pid}/task/{self.pid}/children").read().split()
-            self.pid = int(children[0])
+            # strace stays in front of the program, env becomes it.
+            self.pid = int(children[0]) if children else self.pid
 
     def wait_ready(self, seconds=20):
         end = time.monotonic() + seconds
