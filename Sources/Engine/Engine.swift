@@ -100,6 +100,14 @@ final class EngineShared: Sendable {
         }
     }
 
+    func didShed(used: Int, cached: Int) {
+        state.withLock { state in
+            state.status.blocksUsed = used
+            state.status.blocksCached = cached
+            state.status.blocksPeak = used + cached
+        }
+    }
+
     func didStop() {
         state.withLock { $0.status.isStopped = true }
     }
@@ -260,6 +268,12 @@ package final class Engine: Sendable {
             status.sinceProgress = state.liveCount == 0 ? .zero : now - state.lastProgress
             return status
         }
+    }
+
+    /// Lets go of prefix-cache content beyond `tokens`, the longest unused first, and gives the
+    /// memory of free KV blocks back to the system. Happens between two steps.
+    package func shedCache(keeping tokens: Int) {
+        shared.mailbox.post(.shed(cachedMax: tokens / shared.shape.blockTokens))
     }
 
     /// Refuses new requests from now on; those accepted go on. Returns at once.
