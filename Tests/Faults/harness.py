@@ -336,9 +336,8 @@ class Server:
                 env={**os.environ, **(env or {})}, start_new_session=True)
         self.pid = self.process.pid
         if not self.wait_ready():
-            said = open(self.log, errors="replace").read()[-400:]
             self.stop()
-            raise Failed(f"the server did not become ready: {said}")
+            raise Failed(f"the server did not become ready: {self.said()}")
         if wrap:
             children = open(f"/proc/{self.pid}/task/{self.pid}/children").read().split()
             # strace stays in front of the program, env becomes it.
@@ -353,6 +352,10 @@ class Server:
                 return False
             time.sleep(0.02)
         return False
+
+    def said(self):
+        """The end of its log."""
+        return open(self.log, errors="replace").read()[-400:]
 
     def ask(self, *arguments, **named):
         return ask(self.port, *arguments, **named)

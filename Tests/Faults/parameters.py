@@ -88,7 +88,8 @@ def strange_tokens(trial):
     before = server.reference()
     vocabulary = 1 << 20
     bodies = {
-        "-1": {"prompt": [-1]}, "vocabulary": {"prompt": [vocabulary]}, "2^31": {"prompt": [1 << 31]},
+        "-1": {"prompt": [-1]}, "vocabulary": {"prompt": [vocabulary]},
+        "2^31": {"prompt": [1 << 31]},
         "2^63": {"prompt": [1 << 63]}, "mixed": {"prompt": [1, "a"]}, "1.5": {"prompt": [1.5]},
         "nested": {"prompt": [[[1]]]}, "empty list": {"prompt": []}, "null": {"prompt": None},
         "bias -1": {"prompt": "a", "logit_bias": {"-1": 1}},

@@ -466,7 +466,7 @@ def exhaust(trial, limit, count=1_000):
     for connection in kept:
         connection.close()
     probe.close()
-    expect(server.is_alive(), f"the process ended: {server.process.poll()}; " + open(server.log, errors="replace").read()[-300:])
+    expect(server.is_alive(), f"the process ended: {server.process.poll()}; {server.said()}")
     expect(share < 0.5, f"{share:.0%} of a core with nothing to do")
     expect(held.status == 200 and held_ms < 200, f"/readyz on an open connection: {held.status}")
     expect(silent == 0, f"{silent} of 5 streams were cut")

@@ -19,7 +19,7 @@ import harness
 
 GROUPS = ["model_files", "hostile_text", "wire", "parameters", "scheduling", "process"]
 #: Programs of this folder that stand alone: argument PROGRAM, exit status.
-ALONE = ["smuggling", "failnth"]
+ALONE = ["smuggling", "failnth", "log_sinks"]
 
 
 def main():
@@ -88,7 +88,8 @@ def show(case, result, failure, worst, seconds):
     ready = " ".join(worst) if result.peak else "-"
     verdict = f"FAIL {failure}" if failure else "pass"
     print(f"| {case.number} | {case.name}: {case.title} | {result.outcome} | {ready} | {memory} "
-          f"| {len(worst)}× {seconds:.0f} s, load {os.getloadavg()[0]:.1f} | {verdict} |", flush=True)
+          f"| {len(worst)}× {seconds:.0f} s, load {os.getloadavg()[0]:.1f} | {verdict} |",
+          flush=True)
 
 
 def run_alone(options, name, path):
