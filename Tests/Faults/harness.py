@@ -462,8 +462,10 @@ def listen():
 def watch(port, pid):
     """The watching process: one line at the start, one JSON object at the end."""
     state = listen()
-    seen = {"asked": 0, "worst_ms": 0.0, "not_ok": 0, "silent": 0, "peak": memory_mib(pid)}
+    seen = {"asked": 0, "worst_ms": 0.0, "waited_ms": 0.0, "not_ok": 0, "silent": 0,
+            "peak": memory_mib(pid)}
     while state["word"] != "end":
+        waits = waits_for_cores(pid)
         seen["peak"] = max(seen["peak"], memory_mib(pid))
         if state["word"] == "go":
             answer = ask(port, "/readyz", seconds=30, address="127.0.0.9")
@@ -471,9 +473,24 @@ def watch(port, pid):
                 seen["asked"] += 1
                 seen["not_ok"] += answer.status != 200
                 seen["silent"] += answer.status == 0
-                seen["worst_ms"] = max(seen["worst_ms"], answer.seconds * 1e3)
+                if answer.seconds * 1e3 > seen["worst_ms"]:
+                    seen["worst_ms"] = answer.seconds * 1e3
+                    after = waits_for_cores(pid)
+                    seen["waited_ms"] = max(
+                        (after[thread] - waits.get(thread, 0) for thread in after), default=0) / 1e6
         time.sleep(0.05)
     print(json.dumps(seen))
+
+
+def waits_for_cores(pid):
+    """Nanoseconds that each thread of the event loops and the pool was ready and had no core."""
+    waits = {}
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            if not open(f"/proc/{pid}/task/{thread}/comm").read().startswith("kernel"):
+                words = open(f"/proc/{pid}/task/{thread}/schedstat").read().split()
+                waits[thread] = int(words[1])
+    return waits
 
 
 def watch_refusals(port, keys):
@@ -497,6 +514,8 @@ def watch_refusals(port, keys):
 class Result:
     outcome: str = ""
     worst_ms: float = 0.0
+    #: How long in the worst of them a thread of the server was ready and had no core.
+    waited_ms: float = 0.0
     start: float = 0.0
     peak: float = 0.0
     after: float = 0.0
@@ -555,6 +574,7 @@ class Trial:
         finally:
             seen = self.watch.end()
             result.peak, result.worst_ms = seen["peak"], seen["worst_ms"]
+            result.waited_ms = seen["waited_ms"]
             result.after = memory_mib(self.server.pid)
         if seen["not_ok"]:
             result.outcome += f"; {seen['not_ok']} of {seen['asked']} probes not 200"
