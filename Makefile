@@ -2,7 +2,7 @@
 FLAGS ?= -c release -Xswiftc -enable-testing
 BUILD := .build/release
 
-.PHONY: serve test build toolchain bench bench-peers fuzz sanitize clean
+.PHONY: serve test build toolchain bench bench-peers faults fuzz sanitize clean
 
 serve: build ## Set up, build and serve the embedded default model on 127.0.0.1:8000
 	$(BUILD)/autoglm serve $(ARGS)
@@ -33,6 +33,9 @@ sanitize: toolchain ## All tests under the sanitizers
 
 bench: build ## Compare with other engines; ARGS go to Benchmarks/compare.py
 	python3 Benchmarks/compare.py $(or $(ARGS),--minutes 15)
+
+faults: build ## Attack the program (Tests/Faults/README.md); ARGS go to Tests/Faults/run.py
+	python3 Tests/Faults/run.py $(BUILD)/autoglm $(ARGS)
 
 PEERS := .build/benchmarks/peers
 bench-peers: ## Install the other engines (Benchmarks/README.md)

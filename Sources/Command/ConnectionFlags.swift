@@ -37,6 +37,21 @@ struct ConnectionFlags: ParsableArguments {
     @Option(help: "Seconds without a finished step after which /readyz fails.")
     var stallAfter: Int = Self.defaults.stallAfter.wholeSeconds
 
+    @Option(help: "Threads that read long requests. Default: half of the cores.")
+    var textThreads: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Memory that requests may take beside the model. Default: what is free.",
+            valueName: "size"))
+    var requestMemory: ByteSize?
+
+    @Option(
+        help: ArgumentHelp(
+            "Percent of that memory at which bodies are no longer read, caches shrunk, work "
+                + "refused, idle connections closed.", valueName: "a,b,c,d"))
+    var memorySteps: String = Self.defaults.memoryShares.percents
+
     func validate() throws {
         try check("--request-timeout", requestTimeout, 1...86_400)
         try check("--header-timeout", headerTimeout, 1...3_600)
@@ -49,6 +64,12 @@ struct ConnectionFlags: ParsableArguments {
             throw ValidationError(
                 "--max-body-size is \(formatBytes(maxBodySize.bytes)); expected 1 KiB to 1 GiB")
         }
+        try check("--text-threads", textThreads, 1...64)
+        if let bytes = requestMemory?.bytes, bytes < 1 << 20 {
+            throw ValidationError(
+                "--request-memory is \(formatBytes(bytes)); expected 1 MiB or more")
+        }
+        _ = try shares()
         try check("--keep-alive-interval", keepAliveInterval, 1...3_600)
         try check("--stall-after", stallAfter, 1...86_400)
     }
@@ -62,8 +83,22 @@ struct ConnectionFlags: ParsableArguments {
         options.connectionsMax = maxConnections
         options.connectionsPerAddressMax = maxConnectionsPerAddress
         options.bodyBytesMax = maxBodySize.bytes
+        options.textThreads = textThreads
+        options.memoryMax = requestMemory?.bytes
+        if let shares = try? shares() { options.memoryShares = shares }
         options.keepAliveInterval = .seconds(keepAliveInterval)
         options.stallAfter = .seconds(stallAfter)
+    }
+}
+
+extension ConnectionFlags {
+    private func shares() throws -> MemoryShares {
+        guard let shares = MemoryShares(percents: memorySteps) else {
+            throw ValidationError(
+                "--memory-steps is '\(memorySteps)'; expected four rising percentages from 1 to "
+                    + "100, as in \(Self.defaults.memoryShares.percents)")
+        }
+        return shares
     }
 }
 

@@ -55,6 +55,19 @@ package final class ServerMetrics: Sendable {
         "Bytes read per second of decode steps over the memory bandwidth measured at the start; "
             + "absent for models below 512 MiB.")
 
+    // Memory
+    package let memory = Gauge(
+        "autoglm_memory_bytes",
+        "Memory by what holds it: the model and its KV blocks, and, of the room that requests "
+            + "share, bodies being received, texts being read (estimated) and prompts that wait.",
+        labels: ["pool"])
+    package let memoryRoom = Gauge(
+        "autoglm_memory_room_bytes", "Memory for requests: what the model and limits leave.")
+    package let memoryShare = Gauge(
+        "autoglm_memory_used_ratio", "Share of the room in use, as last measured.")
+    package let memoryActions = Counter(
+        "autoglm_memory_actions", "Steps taken because memory ran short.", labels: ["action"])
+
     // Tokens and outcomes
     package let promptTokens = Counter(
         "autoglm_prompt_tokens", "Prompt tokens of finished requests.")

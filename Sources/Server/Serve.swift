@@ -18,6 +18,7 @@ import UnixSignals
 package func serve(
     options: ServerOptions, metrics: ServerMetrics, load: @escaping ModelLoader
 ) async throws {
+    MemoryLimits.settleAllocator()
     let slot = ModelSlot()
     let server = try ModelServer(slot: slot, options: options, metrics: metrics)
     if options.isInsecure, !ServerOptions.isLoopback(options.host), options.keys.isEmpty {
@@ -42,6 +43,11 @@ package func serve(
                         slot: slot, options: options, listening: listening, load: load),
                     successTerminationBehavior: .ignore,
                     failureTerminationBehavior: .gracefullyShutdownGroup),
+                .init(
+                    service: MemoryMonitor(
+                        slot: slot, state: server.state, budget: server.budget,
+                        census: server.census, options: options, metrics: metrics),
+                    successTerminationBehavior: .ignore),
                 .init(service: DrainService(server: server)),
             ],
             gracefulShutdownSignals: options.handlesSignals ? [.sigterm, .sigint] : [],

@@ -39,6 +39,12 @@ package struct ServerOptions: Sendable {
     /// How often the loading of a model is logged; nil where something else shows it.
     package var loadingLogInterval: Duration? = .seconds(5)
 
+    /// Threads that read long requests; half of the cores by default.
+    package var textThreads: Int?
+    /// Bytes this process may take beside the model; what is free by default.
+    package var memoryMax: Int?
+    package var memoryShares = MemoryShares()
+
     /// Called with the port once the server accepts connections.
     package var onListening: (@Sendable (Int) -> Void)?
     /// Whether SIGTERM and SIGINT end the server; tests and embedders say no.

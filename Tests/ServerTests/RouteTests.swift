@@ -361,6 +361,7 @@ import Testing
         (.deadlineExceeded(limit: .seconds(1)), 504),
         (.tooManySequences(count: 9, limit: 8), 400),
         (.promptTooLong(tokens: 9, limit: 8), 400),
+        (.promptOverflows(tokensMin: 9, limit: 8), 400),
         (.tooManyTokens(prompt: 5, maxTokens: 9, limit: 8), 400),
         (.emptyPrompt, 400),
     ])
@@ -375,7 +376,8 @@ import Testing
             #expect((1...30).contains(retry ?? 0))
         }
         switch error {
-        case .promptTooLong: #expect(answer.code == "context_length_exceeded")
+        case .promptTooLong, .promptOverflows:
+            #expect(answer.code == "context_length_exceeded")
         case .emptyPrompt: #expect(answer.parameter == "messages")
         case .tooManySequences: #expect(answer.parameter == "n")
         case .tooManyTokens:

@@ -192,6 +192,14 @@ package final class ScriptedLM: CausalLM {
         memory = Array(repeating: Slot(), count: blocks * blockTokens)
     }
 
+    package func eraseBlocks(_ blocks: [Int32]) {
+        for block in blocks {
+            for offset in 0..<blockTokens {
+                memory[Int(block) * blockTokens + offset] = Slot()
+            }
+        }
+    }
+
     package func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) {
         for pair in pairs {
             for offset in 0..<blockTokens {
