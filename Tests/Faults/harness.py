@@ -315,9 +315,9 @@ class Server:
 
     def __init__(
         self, program, directory, flags=(), wrap=(), files=None, cgroup=None, env=None,
-        stderr=None, stdout=subprocess.DEVNULL, model=None,
+        stderr=None, stdout=subprocess.DEVNULL, model=None, port=None,
     ):
-        self.port = free_port()
+        self.port = port or free_port()
         self.log = os.path.join(directory, f"log-{self.port}")
         self.cgroup = cgroup
         command = [*wrap, program, "serve", "--port", str(self.port), "--log-format", "json"]
@@ -341,7 +341,8 @@ class Server:
             raise Failed(f"the server did not become ready: {said}")
         if wrap:
             children = open(f"/proc/{self.pid}/task/{self.pid}/children").read().split()
-            self.pid = int(children[0])
+            # strace stays in front of the program, env becomes it.
+            self.pid = int(children[0]) if children else self.pid
 
     def wait_ready(self, seconds=20):
         end = time.monotonic() + seconds
@@ -408,9 +409,9 @@ class Watch:
     """A process of its own that asks /readyz and reads the memory: Python threads of a case that
     builds or sends megabytes would be late, and the server be blamed."""
 
-    def __init__(self, server):
+    def __init__(self, server, what="watch", more=()):
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "watch", str(server.port), str(server.pid)],
+            [sys.executable, __file__, what, str(server.port), str(server.pid), *more],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process.stdout.readline()  # it has begun
 
@@ -432,20 +433,33 @@ class Watch:
         return json.loads(out)
 
 
-def watch(port, pid):
-    """The watching process: one line at the start, one JSON object at the end."""
-    with contextlib.suppress(OSError):
-        os.nice(-10)
+class Refusals(Watch):
+    """A process that asks for chats all the time and notes how soon those are that are refused."""
+
+    def __init__(self, server, key=""):
+        super().__init__(server, "refusals", [key] if key else [])
+
+
+def listen():
+    """The last word that came from the process that watches us."""
     state = {"word": "go"}
 
-    def listen():
+    def read():
         for line in sys.stdin:
             state["word"] = line.strip()
         state["word"] = "end"
 
-    threading.Thread(target=listen, daemon=True).start()
-    seen = {"asked": 0, "worst_ms": 0.0, "not_ok": 0, "silent": 0, "peak": memory_mib(pid)}
+    threading.Thread(target=read, daemon=True).start()
+    with contextlib.suppress(OSError):
+        os.nice(-10)
     print("watching", flush=True)
+    return state
+
+
+def watch(port, pid):
+    """The watching process: one line at the start, one JSON object at the end."""
+    state = listen()
+    seen = {"asked": 0, "worst_ms": 0.0, "not_ok": 0, "silent": 0, "peak": memory_mib(pid)}
     while state["word"] != "end":
         seen["peak"] = max(seen["peak"], memory_mib(pid))
         if state["word"] == "go":
@@ -457,6 +471,20 @@ def watch(port, pid):
                 seen["worst_ms"] = max(seen["worst_ms"], answer.seconds * 1e3)
         time.sleep(0.05)
     print(json.dumps(seen))
+
+
+def watch_refusals(port, keys):
+    state = listen()
+    headers = ["Connection: close", *(f"Authorization: Bearer {key}" for key in keys)]
+    data = post("/v1/chat/completions", chat(128, stream=True), headers)
+    refused = []
+    while state["word"] != "end":
+        # An answer that is none ends with its first bytes.
+        answer = send(port, data, 30, until=b"\r\n\r\n")
+        if answer.status in (429, 503):
+            refused.append(answer.seconds)
+        time.sleep(0.05)
+    print(json.dumps({"refused": refused}))
 
 
 # MARK: One trial
@@ -563,5 +591,8 @@ class Trial:
         return ""
 
 
-if __name__ == "__main__" and sys.argv[1:2] == ["watch"]:
-    watch(int(sys.argv[2]), int(sys.argv[3]))
+if __name__ == "__main__":
+    if sys.argv[1] == "watch":
+        watch(int(sys.argv[2]), int(sys.argv[3]))
+    elif sys.argv[1] == "refusals":
+        watch_refusals(int(sys.argv[2]), sys.argv[4:])
