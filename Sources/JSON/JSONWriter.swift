@@ -18,6 +18,12 @@ package struct JSONWriter: Sendable {
         bytes.reserveCapacity(512)
     }
 
+    /// What has been written so far, to be sent before the rest is written.
+    package mutating func takeBytes() -> [UInt8] {
+        defer { bytes.removeAll(keepingCapacity: true) }
+        return bytes
+    }
+
     /// Empties the buffer and keeps its memory.
     package mutating func reset() {
         bytes.removeAll(keepingCapacity: true)

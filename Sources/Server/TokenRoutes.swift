@@ -11,8 +11,12 @@ struct TokenRoutes: Sendable {
     let intake: RequestIntake
 
     func tokenize(_ http: Request, _ context: ServerContext) async throws -> Response {
-        let tokens = try await intake.read(http, context) { try await encoded($0) }
-        return TokenListResponse(tokens: tokens, contextMax: model.facts.contextMax).response
+        let list = try await intake.read(http, context) {
+            try await TokenList(
+                try await encoded($0), contextMax: model.facts.contextMax, intake,
+                context.principal)
+        }
+        return list.response
     }
 
     @concurrent private func encoded(_ body: RequestBytes) async throws -> [Int32] {
@@ -67,40 +71,23 @@ struct TokenRoutes: Sendable {
     }
 }
 
-/// `{"count":…,"max_model_len":…,"tokens":[…]}`, written piece by piece: the list of a long text's
-/// tokens is larger than the text.
-private struct TokenListResponse {
-    let tokens: [Int32]
-    let contextMax: Int
+/// `{"count":…,"max_model_len":…,"tokens":[…]}`, made and sent piece by piece: the list of a long
+/// text's tokens is larger than the text.
+private struct TokenList: Sendable {
+    let pieces: [ByteBuffer]
+    /// Held until the list has been sent.
+    let memory: MemoryReservation
 
-    private static let pieceTokens = 8 << 10
+    private static let pieceTokens = 16 << 10
+    /// Digits of an id and a comma; most have fewer.
+    private static let bytesPerToken = 7
 
-    var response: Response {
-        guard tokens.count > Self.pieceTokens else {
-            var json = opened()
-            for token in tokens { json.int(token) }
-            json.endArray()
-            json.endObject()
-            return .json(json.bytes)
-        }
-        let (tokens, opened) = (tokens, opened())
-        return Response(
-            status: .ok, headers: [.contentType: "application/json"],
-            body: ResponseBody { writer in
-                try await writer.write(ByteBuffer(bytes: opened.bytes))
-                var start = 0
-                while start < tokens.count {
-                    let end = min(start + Self.pieceTokens, tokens.count)
-                    let list = tokens[start..<end].map { String($0) }.joined(separator: ",")
-                    try await writer.write(ByteBuffer(string: (start > 0 ? "," : "") + list))
-                    start = end
-                }
-                try await writer.write(ByteBuffer(string: "]}"))
-                try await writer.finish(nil)
-            })
-    }
-
-    private func opened() -> JSONWriter {
+    @concurrent init(
+        _ tokens: [Int32], contextMax: Int, _ intake: RequestIntake, _ principal: String
+    ) async throws {
+        memory = try await intake.budget.reserve(
+            tokens.count * Self.bytesPerToken, .answers, principal: principal)
+        var pieces: [ByteBuffer] = []
         var json = JSONWriter()
         json.beginObject()
         json.key("count")
@@ -109,6 +96,32 @@ private struct TokenListResponse {
         json.int(contextMax)
         json.key("tokens")
         json.beginArray()
-        return json
+        for (index, token) in tokens.enumerated() {
+            json.int(token)
+            guard (index + 1) % Self.pieceTokens == 0 else { continue }
+            pieces.append(ByteBuffer(bytes: json.takeBytes()))
+            await Task.yield()
+            try Task.checkCancellation()
+        }
+        json.endArray()
+        json.endObject()
+        pieces.append(ByteBuffer(bytes: json.takeBytes()))
+        self.pieces = pieces
+    }
+
+    var response: Response {
+        let length = pieces.reduce(0) { $0 + $1.readableBytes }
+        return Response(
+            status: .ok,
+            headers: [.contentType: "application/json", .contentLength: String(length)],
+            body: ResponseBody(contentLength: length) { writer in
+                for piece in pieces {
+                    try await writer.write(piece)
+                    // A fast reader must not make this one long job of the pool.
+                    await Task.yield()
+                }
+                withExtendedLifetime(memory) {}
+                try await writer.finish(nil)
+            })
     }
 }

@@ -15,11 +15,14 @@ final class MemoryBudget: Sendable {
         case bodies
         /// Estimated memory of the texts being parsed, rendered and encoded.
         case texts
+        /// Long answers that were made at once, until they have been sent.
+        case answers
 
         var label: String {
             switch self {
             case .bodies: "bodies"
             case .texts: "texts"
+            case .answers: "answers"
             }
         }
     }
@@ -59,9 +62,11 @@ final class MemoryBudget: Sendable {
     /// own losses) needs the rest.
     private static let bodiesShare = 0.25
     private static let textsShare = 0.45
+    private static let answersShare = 0.1
     /// More than these makes nothing faster, and has to be given back to the system.
     private static let bodiesMax = 2 << 30
     private static let textsMax = 768 << 20
+    private static let answersMax = 512 << 20
     /// One principal may hold this share of a pool: the rest is for the others.
     private static let principalShare = 0.5
 
@@ -97,6 +102,7 @@ final class MemoryBudget: Sendable {
         switch pool {
         case .bodies: min(Int(Double(state.room) * bodiesShare), bodiesMax)
         case .texts: min(Int(Double(state.room) * textsShare), textsMax)
+        case .answers: min(Int(Double(state.room) * answersShare), answersMax)
         }
     }
 
