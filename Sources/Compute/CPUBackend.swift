@@ -36,6 +36,9 @@ package final class CPUBackend: Backend {
     private let nothing: OwnedBuffer
 
     package var threads: Int { pool.threads }
+    package var pulse: any StepPulse { pool.pulse }
+
+    package func sibling() throws(BackendError) -> CPUBackend { try CPUBackend(options: options) }
 
     /// - Throws: ``BackendError/unsupported(what:remedy:)`` for a kernel set this processor lacks
     ///   or an impossible number of threads; ``BackendError/outOfMemory(requestedBytes:)``.
@@ -116,6 +119,18 @@ package final class CPUBackend: Backend {
             }
         }
     }
+
+    package func zero(_ blocks: [Int32], _ cache: CPUCache) {
+        for block in blocks {
+            precondition(0..<Int32(cache.layout.blocks) ~= block, "no such KV block")
+            for layer in 0..<cache.layout.layers {
+                unsafe cache.block(Int(block), layer: layer).initializeMemory(
+                    as: UInt8.self, repeating: 0, count: cache.blockBytes)
+            }
+        }
+    }
+
+    package func discard(_ cache: CPUCache) { cache.discard() }
 
     // MARK: Step memory
 

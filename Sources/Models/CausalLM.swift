@@ -19,6 +19,26 @@ package protocol CausalLM: AnyObject {
 
     /// Copies whole KV blocks inside the cache, all layers.
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError)
+
+    /// Makes KV blocks zero, all layers: what is left in them is not to be trusted.
+    func zeroBlocks(_ blocks: [Int32])
+
+    /// What is there beside this model should it hang; nil where nothing is. Asked for once its
+    /// cache has been allocated.
+    var spare: (any ModelSpare)? { get }
+}
+
+/// The view of a model from another thread, while it computes or hangs.
+package protocol ModelSpare: Sendable {
+    /// What tells that its step goes on.
+    var pulse: any StepPulse { get }
+
+    /// Another model over the same weights, with threads, step memory and a cache of its own: the
+    /// one that hangs can write to nothing of it, whenever it wakes up.
+    func model(blocks: Int) throws(BackendError) -> any CausalLM
+
+    /// Gives back the memory of the cache of the one that hangs.
+    func discardCache()
 }
 
 /// What an engine and its users need to know about a model.
@@ -143,5 +163,32 @@ final class DecoderModel<B: Backend>: CausalLM {
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError) {
         guard let context else { preconditionFailure("a copy before its cache was allocated") }
         try backend.copyBlocks(pairs, context.cache)
+    }
+
+    func zeroBlocks(_ blocks: [Int32]) {
+        guard let context else { preconditionFailure("blocks before their cache was allocated") }
+        backend.zero(blocks, context.cache)
+    }
+
+    var spare: (any ModelSpare)? {
+        context.map { Spare(info: info, decoder: decoder, context: $0) }
+    }
+
+    /// Unchecked: of decoder and backend it uses what nobody writes to after loading; the cache
+    /// it only gives back, which does no harm to a step that still runs.
+    private struct Spare: ModelSpare, @unchecked Sendable {
+        let info: ModelInfo
+        let decoder: Decoder<B>
+        let context: ForwardContext<B>
+
+        var pulse: any StepPulse { context.backend.pulse }
+
+        func model(blocks: Int) throws(BackendError) -> any CausalLM {
+            let model = DecoderModel(info, decoder, try context.backend.sibling())
+            try model.allocateCache(blocks: blocks)
+            return model
+        }
+
+        func discardCache() { context.backend.discard(context.cache) }
     }
 }

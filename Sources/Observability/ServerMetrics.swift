@@ -55,6 +55,18 @@ package final class ServerMetrics: Sendable {
         "Bytes read per second of decode steps over the memory bandwidth measured at the start; "
             + "absent for models below 512 MiB.")
 
+    // The engine's health
+    package let engineSilence = Gauge(
+        "autoglm_engine_heartbeat_age_seconds", "Time since the engine's last sign of life.")
+    package let engineRestarts = Counter(
+        "autoglm_engine_restarts", "Engines that hung and were replaced.")
+    package let failedSteps = Counter(
+        "autoglm_failed_steps",
+        "Computations that failed, of a whole step or of one sequence of it.")
+    package let quarantined = Counter(
+        "autoglm_requests_quarantined",
+        "Requests refused because the engine had got stuck on them before.")
+
     // Memory
     package let memory = Gauge(
         "autoglm_memory_bytes",

@@ -26,6 +26,9 @@ package func serve(
             "open to the network without keys", metadata: ["host": "\(options.host)"])
     }
     defer { slot.loaded?.engine.shutdown() }
+    let reports = options.notifier.map { ServiceReports($0, slot, server.state) }
+    reports?.start()
+    defer { reports?.end() }
     let (listening, ports) = AsyncStream.makeStream(of: Int.self)
     let application = server.application { port in
         options.onListening?(port)
