@@ -2,6 +2,7 @@ import AutoGLMChat
 import AutoGLMEngine
 import Foundation
 import Glibc
+import HTTPTypes
 import TestKit
 import Testing
 
@@ -21,7 +22,8 @@ private func stalling(_ gate: StepGate) -> Script {
 
     @Test func aStuckEngineIsUnreadyThenReplacedAndAnswersAsBefore() async throws {
         let gate = StepGate()
-        let server = try TestServer(stalling(gate)) { $0.restartAfter = .seconds(5) }
+        let server = try TestServer(
+            stalling(gate), engine: { $0.restartAfter = .seconds(5) })
         try await server.test { client in
             let before = try await client.post("/v1/completions", body("hi"))
             #expect(before.status == 200)
@@ -62,7 +64,7 @@ private func stalling(_ gate: StepGate) -> Script {
 
     @Test func deadlinesAreKeptByTheServerOfAStuckEngine() async throws {
         let gate = StepGate()
-        let server = try TestServer(stalling(gate)) { $0.restartAfter = nil }
+        let server = try TestServer(stalling(gate), engine: { $0.restartAfter = nil })
         try await server.test { client in
             let start = ContinuousClock.now
             let answer = try await client.post(
