@@ -78,7 +78,7 @@ struct Serve: AsyncParsableCommand {
         var options = ServerOptions()
         options.host = host
         options.port = port
-        options.keys = try keys()
+        options.keys = try keys().map { AccessKey($0) }
         options.isInsecure = insecure
         options.allowedHosts = allowedHost
         options.modelAliases = Array(servedModelName.dropFirst())

@@ -45,6 +45,15 @@ struct EngineLoop: ~Copyable {
             if isStopping { apply(.stop) }
         case .abort(let id):
             scheduler.apply(.abort(id))
+<<<<<<< HEAD
+=======
+        case .shed(let cachedMax):
+            runner.erase(scheduler.shed(cachedMax: cachedMax))
+            shared.didShed(used: scheduler.pool.usedCount, cached: scheduler.pool.cachedCount)
+        case .failAll(let error):
+            for request in live.values { request.failure = error }
+            scheduler.apply(.abortAll)
+>>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
         case .stop:
             isStopping = true
             for request in live.values { request.failure = .shuttingDown }

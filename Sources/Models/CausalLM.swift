@@ -20,6 +20,7 @@ package protocol CausalLM: AnyObject {
     /// Copies whole KV blocks inside the cache, all layers.
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError)
 
+<<<<<<< HEAD
     /// Makes KV blocks zero, all layers: what is left in them is not to be trusted.
     func zeroBlocks(_ blocks: [Int32])
 
@@ -39,6 +40,11 @@ package protocol ModelSpare: Sendable {
 
     /// Gives back the memory of the cache of the one that hangs.
     func discardCache()
+=======
+    /// Overwrites KV blocks with zeros and gives their memory back to the system until they are
+    /// written again.
+    func eraseBlocks(_ blocks: [Int32]) throws(BackendError)
+>>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
 }
 
 /// What an engine and its users need to know about a model.
@@ -158,6 +164,11 @@ final class DecoderModel<B: Backend>: CausalLM {
         let x = decoder.forward(context, batch)
         try unsafe backend.readLogits(
             x, norm: decoder.norm, head: decoder.head, batch, into: logits)
+    }
+
+    func eraseBlocks(_ blocks: [Int32]) throws(BackendError) {
+        guard let context else { preconditionFailure("an erasure before its cache was allocated") }
+        try backend.eraseBlocks(blocks, context.cache)
     }
 
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError) {

@@ -15,6 +15,10 @@ package final class ServerMetrics: Sendable {
         "http_request_duration_seconds", "Time from request head to the end of the answer.",
         labels: ["handler"], bounds: Buckets.durations)
     package let connections = Gauge("http_connections", "Open client connections.")
+    package let refusals = Counter(
+        "http_connection_refusals",
+        "Requests and connections ended before a handler could answer, by reason.",
+        labels: ["reason"])
 
     // Latency
     package let timeToFirstToken = Histogram(

@@ -31,8 +31,13 @@ package struct BlockPool {
         var previous: Int32 = BlockPool.none
         var next: Int32 = BlockPool.none
         var isListed = false
+<<<<<<< HEAD
         /// Its values may be damaged: zeroed before anybody else gets it.
         var isTainted = false
+=======
+        /// Has been given out since its memory was last given back.
+        var isTouched = false
+>>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
     }
 
     package let blockTokens: Int
@@ -73,6 +78,7 @@ package struct BlockPool {
             erase(index)
         }
         blocks[Int(index)].references = 1
+        blocks[Int(index)].isTouched = true
         usedCount += 1
         return BlockID(index)
     }
@@ -182,6 +188,28 @@ package struct BlockPool {
         } else if hasContent {
             erase(block.index)
         }
+    }
+
+    /// Gives up cached blocks beyond `cachedMax`, the longest unused first.
+    /// - Returns: the blocks nobody needs the memory of: free ones that have been used since the
+    ///   last call.
+    package mutating func shed(cachedMax: Int) -> [BlockID] {
+        // Cached blocks stand at the end of the list, the longest unused first.
+        var index = first
+        while cachedCount > max(cachedMax, 0), index != Self.none {
+            let next = blocks[Int(index)].next
+            if blocks[Int(index)].content != Self.noContent { forget(BlockID(index)) }
+            index = next
+        }
+        var shed: [BlockID] = []
+        for index in blocks.indices
+        where blocks[index].isTouched && blocks[index].isListed
+            && blocks[index].content == Self.noContent
+        {
+            blocks[index].isTouched = false
+            shed.append(BlockID(Int32(index)))
+        }
+        return shed
     }
 
     // MARK: Content

@@ -25,7 +25,9 @@ package struct ModelServer: Sendable {
         self.slot = slot
         self.options = options
         self.metrics = metrics
-        census = ConnectionCensus(perAddressMax: options.connectionsPerAddressMax)
+        census = ConnectionCensus(
+            .init(
+                options, descriptors: DescriptorLimit.current, used: DescriptorLimit.used))
         budget = MemoryBudget(shares: options.memoryShares)
         texts = TextPool(threads: options.textThreads)
     }
@@ -94,20 +96,28 @@ package struct ModelServer: Sendable {
         onListening: (@Sendable (Int) -> Void)? = nil
     ) -> some ApplicationProtocol {
         let timeouts = ConnectionHandler.Timeouts(options)
+        var limits = RequestParser.Limits()
+        limits.bodyBytes = options.bodyBytesMax
         let onListening = onListening ?? options.onListening
         // The framework's lines say nothing that ours do not, and show its internals.
         var frameworkLogger = options.logger
         frameworkLogger.logLevel = .critical
         return Application(
             router: router(),
-            server: HTTPServerBuilder { responder in
-                HTTPChannel(responder: responder, timeouts: timeouts, census: census, slot: slot)
+            server: HTTPServerBuilder { [limits] responder in
+                HTTPChannel(
+                    responder: responder, timeouts: timeouts, limits: limits, census: census,
+                    metrics: metrics, slot: slot)
             },
             configuration: .init(
                 address: .hostname(options.host, port: options.port), serverName: "autoglm",
-                availableConnectionsDelegate: MaximumAvailableConnections(
-                    options.connectionsMax)),
+                backlog: 1_024),
             onServerRunning: { channel in
+                let gate = channel.eventLoop.submit { [metrics] in
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptGate(metrics: metrics), position: .first)
+                }
+                try? await gate.get()
                 onListening?(channel.localAddress?.port ?? 0)
                 await slot.settled(within: options.settleTime)
             },

@@ -3,7 +3,6 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import NIOCore
-import NIOHTTP1
 
 /// A body, and the memory that is held for it.
 struct RequestBytes: Sendable {
@@ -26,20 +25,23 @@ struct BodyReader: Sendable {
         var body = RequestBytes(
             memory: try await budget.reserve(0, .bodies, principal: principal))
         if let length = request.headers[.contentLength].flatMap({ Int($0) }) {
-            if length > bytesMax { throw tooLarge(length) }
+            if length > bytesMax {
+                throw APIError.bodyTooLarge(limit: bytesMax, given: length)
+            }
             // Address space; memory comes with the bytes.
             body.bytes.reserveCapacity(length)
         }
-        do {
-            for try await buffer in request.body {
-                let more = buffer.readableBytes
-                if body.bytes.count + more > bytesMax { throw tooLarge(nil) }
-                try await body.memory.grow(by: more)
-                body.bytes.append(contentsOf: buffer.readableBytesView)
+        ClientConnection.current?.wantBody()
+        for try await buffer in request.body {
+            let more = buffer.readableBytes
+            if body.bytes.count + more > bytesMax {
+                throw APIError.bodyTooLarge(limit: bytesMax)
             }
-        } catch is HTTPParserError {
-            throw APIError.malformedRequest
+            try await body.memory.grow(by: more)
+            body.bytes.append(contentsOf: buffer.readableBytesView)
         }
+        // A body that ends with its connection is not whole.
+        if let reason = ClientConnection.current?.lossReason { throw reason }
         return body
     }
 
@@ -59,13 +61,5 @@ struct BodyReader: Sendable {
                 message: "Send the body as 'Content-Type: application/json'.",
                 code: "unsupported_media_type")
         }
-    }
-
-    private func tooLarge(_ length: Int?) -> APIError {
-        let given = length.map { " of \($0) bytes" } ?? ""
-        return APIError(
-            status: 413, kind: .invalidRequest,
-            message: "The body\(given) is larger than the limit of \(bytesMax) bytes.",
-            code: "body_too_large")
     }
 }

@@ -18,6 +18,7 @@ import UnixSignals
 package func serve(
     options: ServerOptions, metrics: ServerMetrics, load: @escaping ModelLoader
 ) async throws {
+    DescriptorLimit.raise(options.logger)
     MemoryLimits.settleAllocator()
     let slot = ModelSlot()
     let server = try ModelServer(slot: slot, options: options, metrics: metrics)

@@ -179,7 +179,7 @@ private struct ExpositionParser {
             .map { $0.split(separator: " ")[2] }
         #expect(
             families.prefix { !$0.hasPrefix("process_") } == [
-                "build", "http_requests", "http_connections",
+                "build", "http_requests", "http_connections", "http_connection_refusals",
                 "autoglm_time_to_first_token_seconds", "autoglm_inter_token_latency_seconds",
                 "autoglm_time_per_output_token_seconds", "autoglm_e2e_request_latency_seconds",
                 "autoglm_queue_time_seconds", "autoglm_prefill_time_seconds",

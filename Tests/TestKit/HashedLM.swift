@@ -53,6 +53,7 @@ package final class HashedLM: CausalLM {
         firstTokens = Array(repeating: -1, count: blocks * blockTokens)
     }
 
+    package func eraseBlocks(_ blocks: [Int32]) {}
     package func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) {}
 
     package func zeroBlocks(_ blocks: [Int32]) {

@@ -76,6 +76,7 @@ struct MemoryMonitor: Service {
         var last = MemoryBudget.Pressure.none
         var trimmed = (resident: 0, at: ContinuousClock.now)
         var idleSince: ContinuousClock.Instant?
+        var hasShed = true
         while !Task.isCancelled {
             try? await Task.sleep(for: Self.interval)
             guard slot.loaded != nil else { continue }
@@ -89,7 +90,10 @@ struct MemoryMonitor: Service {
             idleSince = sample.isIdle ? idleSince ?? now : nil
             let isQuiet = idleSince.map { now - $0 > .seconds(5) } ?? false
             let pressure = budget.observe(share: balance.share(sample))
-            if pressure >= .shrinkCaches { slot.loaded?.text.shrinkCaches() }
+            // Once for each idle time and each time of need: what is kept does not grow meanwhile.
+            let wantsShed = isQuiet || pressure >= .shrinkCaches
+            if wantsShed, !hasShed { shrinkCaches(keepingSome: pressure < .shrinkCaches) }
+            hasShed = wantsShed
             let wantsTrim = pressure >= .shrinkCaches || isQuiet || now - trimmed.at > .seconds(15)
             if wantsTrim, now - trimmed.at > .seconds(1),
                 sample.resident > trimmed.resident + Self.slack
@@ -109,6 +113,14 @@ struct MemoryMonitor: Service {
             if pressure != last { tell(pressure, above: last) }
             last = pressure
         }
+    }
+
+    /// - Parameter keepingSome: as much prefix cache as some conversations of full length need.
+    private func shrinkCaches(keepingSome: Bool) {
+        guard let model = slot.loaded else { return }
+        model.text.shrinkCaches()
+        let some = max(4 * model.facts.contextMax, (32 << 20) / max(model.facts.bytesPerToken, 1))
+        model.engine.shedCache(keeping: keepingSome ? some : 0)
     }
 
     private func sample(_ limits: MemoryLimits) -> MemorySample {
