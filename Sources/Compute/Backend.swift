@@ -99,8 +99,6 @@ package protocol Backend: AnyObject {
     func eraseBlocks(_ blocks: [Int32], _ cache: Cache) throws(BackendError)
     /// Copies whole KV blocks (all layers) inside the cache.
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)], _ cache: Cache) throws(BackendError)
-    /// Makes KV blocks zero in all layers.
-    func zero(_ blocks: [Int32], _ cache: Cache)
     /// Gives the memory of a cache back that a step may hang in; any thread may do it. The cache
     /// reads as zeros from then on.
     func discard(_ cache: Cache)

@@ -120,25 +120,12 @@ package final class CPUBackend: Backend {
         }
     }
 
-<<<<<<< HEAD
-    package func zero(_ blocks: [Int32], _ cache: CPUCache) {
-        for block in blocks {
-            precondition(0..<Int32(cache.layout.blocks) ~= block, "no such KV block")
-            for layer in 0..<cache.layout.layers {
-                unsafe cache.block(Int(block), layer: layer).initializeMemory(
-                    as: UInt8.self, repeating: 0, count: cache.blockBytes)
-            }
-        }
-    }
-
-    package func discard(_ cache: CPUCache) { cache.discard() }
-
-=======
     package func eraseBlocks(_ blocks: [Int32], _ cache: CPUCache) throws(BackendError) {
         cache.erase(blocks)
     }
 
->>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
+    package func discard(_ cache: CPUCache) { cache.discard() }
+
     // MARK: Step memory
 
     package func begin(_ batch: borrowing StepBatch) {

@@ -295,9 +295,6 @@ package final class CPUCache {
 
     deinit { unsafe descriptor.deallocate() }
 
-<<<<<<< HEAD
-    func discard() { buffer.discard() }
-=======
     /// Zeros, in pages that take no memory where whole pages are erased.
     func erase(_ blocks: [Int32]) {
         let sorted = blocks.sorted()
@@ -313,7 +310,8 @@ package final class CPUCache {
             start = end
         }
     }
->>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
+
+    func discard() { buffer.discard() }
 
     func block(_ index: Int, layer: Int) -> UnsafeMutableRawPointer {
         unsafe buffer.base + (layer * layout.blocks + index) * blockBytes

@@ -110,21 +110,17 @@ final class EngineShared: Sendable {
         }
     }
 
-<<<<<<< HEAD
-    func didStop(epoch: Int) {
-        state.withLock { if $0.run?.epoch == epoch { $0.status.isStopped = true } }
-=======
-    func didShed(used: Int, cached: Int) {
+    func didShed(used: Int, cached: Int, epoch: Int) {
         state.withLock { state in
+            guard state.run?.epoch == epoch else { return }
             state.status.blocksUsed = used
             state.status.blocksCached = cached
             state.status.blocksPeak = used + cached
         }
     }
 
-    func didStop() {
-        state.withLock { $0.status.isStopped = true }
->>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
+    func didStop(epoch: Int) {
+        state.withLock { if $0.run?.epoch == epoch { $0.status.isStopped = true } }
     }
 }
 
@@ -306,7 +302,7 @@ package final class Engine: Sendable {
     /// Lets go of prefix-cache content beyond `tokens`, the longest unused first, and gives the
     /// memory of free KV blocks back to the system. Happens between two steps.
     package func shedCache(keeping tokens: Int) {
-        shared.mailbox.post(.shed(cachedMax: tokens / shared.shape.blockTokens))
+        shared.currentRun?.mailbox.post(.shed(cachedMax: tokens / shared.shape.blockTokens))
     }
 
     /// Refuses new requests from now on; those accepted go on. Returns at once.

@@ -45,15 +45,11 @@ struct EngineLoop: ~Copyable {
             if isStopping { apply(.stop) }
         case .abort(let id):
             scheduler.apply(.abort(id))
-<<<<<<< HEAD
-=======
         case .shed(let cachedMax):
             runner.erase(scheduler.shed(cachedMax: cachedMax))
-            shared.didShed(used: scheduler.pool.usedCount, cached: scheduler.pool.cachedCount)
-        case .failAll(let error):
-            for request in live.values { request.failure = error }
-            scheduler.apply(.abortAll)
->>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
+            shared.didShed(
+                used: scheduler.pool.usedCount, cached: scheduler.pool.cachedCount,
+                epoch: run.epoch)
         case .stop:
             isStopping = true
             for request in live.values { request.failure = .shuttingDown }
@@ -68,7 +64,7 @@ struct EngineLoop: ~Copyable {
         let plan = scheduler.plan(now: begin)
         stampStarts(plan, begin)
         let tainted = scheduler.takeTainted()
-        if !tainted.isEmpty { runner.zero(tainted) }
+        runner.erase(tainted)
         let results = plan.isEmpty ? [] : runner.run(plan, scheduler, live)
         if run.isAbandoned { return }
         let end = shared.now

@@ -6,15 +6,9 @@ import Synchronization
 enum EngineCommand: Sendable {
     case submit(Submission)
     case abort(SequenceID)
-<<<<<<< HEAD
-    /// Fail everything that waits or runs with "shutting down", then leave the thread.
-=======
     /// Keep at most so many blocks of prefix cache, and give back the memory of what is free.
     case shed(cachedMax: Int)
-    /// Fail everything that waits or runs.
-    case failAll(GenerationError)
-    /// ``failAll(_:)`` with "shutting down", then leave the thread.
->>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
+    /// Fail everything that waits or runs with "shutting down", then leave the thread.
     case stop
 }
 

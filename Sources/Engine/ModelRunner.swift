@@ -57,20 +57,13 @@ struct ModelRunner: ~Copyable {
         self.vocabulary = min(vocabulary, rowWidth)
     }
 
-<<<<<<< HEAD
-    /// Forgets what is in KV blocks.
-    func zero(_ blocks: [BlockID]) { model.zeroBlocks(blocks.map(\.index)) }
-
-    /// Computes the plan: what is above suspicion together, each suspect by itself.
-=======
-    /// Gives back the memory of blocks that nobody holds. Where a device cannot, it stays as it is.
+    /// Makes blocks that nobody holds zero and gives their memory back. Where a device cannot, it
+    /// stays as it is.
     func erase(_ blocks: [BlockID]) {
         if !blocks.isEmpty { try? model.eraseBlocks(blocks.map(\.index)) }
     }
 
-    /// Computes the plan. When the step fails as a whole, each sequence is computed by itself, so
-    /// that only those fail that cannot be computed; doing a row twice gives the same values.
->>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
+    /// Computes the plan: what is above suspicion together, each suspect by itself.
     mutating func run(
         _ plan: StepPlan, _ scheduler: borrowing Scheduler, _ live: [SequenceID: LiveRequest]
     ) -> [StepResult] {

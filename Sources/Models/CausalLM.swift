@@ -20,9 +20,9 @@ package protocol CausalLM: AnyObject {
     /// Copies whole KV blocks inside the cache, all layers.
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError)
 
-<<<<<<< HEAD
-    /// Makes KV blocks zero, all layers: what is left in them is not to be trusted.
-    func zeroBlocks(_ blocks: [Int32])
+    /// Overwrites KV blocks with zeros and gives their memory back to the system until they are
+    /// written again.
+    func eraseBlocks(_ blocks: [Int32]) throws(BackendError)
 
     /// What is there beside this model should it hang; nil where nothing is. Asked for once its
     /// cache has been allocated.
@@ -40,11 +40,6 @@ package protocol ModelSpare: Sendable {
 
     /// Gives back the memory of the cache of the one that hangs.
     func discardCache()
-=======
-    /// Overwrites KV blocks with zeros and gives their memory back to the system until they are
-    /// written again.
-    func eraseBlocks(_ blocks: [Int32]) throws(BackendError)
->>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
 }
 
 /// What an engine and its users need to know about a model.
@@ -174,11 +169,6 @@ final class DecoderModel<B: Backend>: CausalLM {
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError) {
         guard let context else { preconditionFailure("a copy before its cache was allocated") }
         try backend.copyBlocks(pairs, context.cache)
-    }
-
-    func zeroBlocks(_ blocks: [Int32]) {
-        guard let context else { preconditionFailure("blocks before their cache was allocated") }
-        backend.zero(blocks, context.cache)
     }
 
     var spare: (any ModelSpare)? {

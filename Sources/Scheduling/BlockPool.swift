@@ -31,13 +31,10 @@ package struct BlockPool {
         var previous: Int32 = BlockPool.none
         var next: Int32 = BlockPool.none
         var isListed = false
-<<<<<<< HEAD
         /// Its values may be damaged: zeroed before anybody else gets it.
         var isTainted = false
-=======
         /// Has been given out since its memory was last given back.
         var isTouched = false
->>>>>>> a516f3f5613df6f91ec726038e2180103115c3a7
     }
 
     package let blockTokens: Int
@@ -174,19 +171,21 @@ package struct BlockPool {
     /// Makes sure that nobody finds this block again, because its values may be damaged, and that
     /// it is zeroed once its last holder lets go of it.
     package mutating func forget(_ block: BlockID) {
-        let index = Int(block.index)
-        blocks[index].isTainted = true
-        let hasContent = blocks[index].content != Self.noContent
-        if blocks[index].references == 0 {
-            if hasContent {
-                unlink(block.index)
-                cachedCount -= 1
-                erase(block.index)
-                prepend(block.index)
-            }
-            wash(block)
-        } else if hasContent {
-            erase(block.index)
+        blocks[Int(block.index)].isTainted = true
+        drop(block.index)
+        if !isUsed(block) { wash(block) }
+    }
+
+    /// Nobody finds the content of this block any more.
+    private mutating func drop(_ index: Int32) {
+        guard blocks[Int(index)].content != Self.noContent else { return }
+        if blocks[Int(index)].references == 0 {
+            unlink(index)
+            cachedCount -= 1
+            erase(index)
+            prepend(index)
+        } else {
+            erase(index)
         }
     }
 
@@ -198,7 +197,7 @@ package struct BlockPool {
         var index = first
         while cachedCount > max(cachedMax, 0), index != Self.none {
             let next = blocks[Int(index)].next
-            if blocks[Int(index)].content != Self.noContent { forget(BlockID(index)) }
+            if blocks[Int(index)].content != Self.noContent { drop(index) }
             index = next
         }
         var shed: [BlockID] = []

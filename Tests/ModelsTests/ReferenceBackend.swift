@@ -382,16 +382,6 @@ final class ReferenceBackend: Backend {
         }
     }
 
-    func zero(_ blocks: [Int32], _ cache: Cache) {
-        let size = cache.layout.blockTokens * cache.layout.kvHeads * cache.layout.headDim
-        for block in blocks {
-            for layer in 0..<cache.layout.layers {
-                let start = cache.offset(layer: layer, block: Int(block), token: 0, head: 0)
-                for i in start..<start + size { (cache.keys[i], cache.values[i]) = (0, 0) }
-            }
-        }
-    }
-
     func discard(_ cache: Cache) {}
 
     func sibling() -> ReferenceBackend { ReferenceBackend() }

@@ -53,10 +53,9 @@ package final class HashedLM: CausalLM {
         firstTokens = Array(repeating: -1, count: blocks * blockTokens)
     }
 
-    package func eraseBlocks(_ blocks: [Int32]) {}
     package func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) {}
 
-    package func zeroBlocks(_ blocks: [Int32]) {
+    package func eraseBlocks(_ blocks: [Int32]) {
         faults.gate?.noteZeroed(blocks.count)
         for block in blocks {
             for slot in Int(block) * blockTokens..<(Int(block) + 1) * blockTokens {

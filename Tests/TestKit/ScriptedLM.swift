@@ -236,14 +236,6 @@ package final class ScriptedLM: CausalLM {
         }
     }
 
-    package func zeroBlocks(_ blocks: [Int32]) {
-        for block in blocks {
-            for slot in Int(block) * blockTokens..<(Int(block) + 1) * blockTokens {
-                memory[slot] = Slot()
-            }
-        }
-    }
-
     package var spare: (any ModelSpare)? {
         guard let gate = script.hang?.gate else { return nil }
         return Spare(
