@@ -132,7 +132,8 @@ package final class Engine: Sendable {
 
     package var shape: EngineShape { shared.shape }
 
-    /// Starts the engine thread and the one that watches it. The model's cache must have `shape.blocks` blocks.
+    /// Starts the engine thread and the one that watches it. The model's cache must have
+    /// `shape.blocks` blocks.
     /// - Throws: ``EngineError/noThread`` when the system refuses one.
     package init(
         _ model: sending any CausalLM, shape: EngineShape, options: EngineOptions

@@ -16,9 +16,9 @@ struct LiveSequence {
     }
 }
 
-// What ends a sequence takes it out of `live`, under the lock: the engine at a step's end, the watch
-// when a deadline passes or the engine hangs, a caller that shuts the engine down. Whoever comes
-// second finds nothing, so all accounts are settled once.
+// What ends a sequence takes it out of `live`, under the lock: the engine at a step's end, the
+// watch when a deadline passes or the engine hangs, a caller that shuts the engine down. Whoever
+// comes second finds nothing, so all accounts are settled once.
 extension EngineShared {
     /// Enters admitted sequences and posts them to the present run.
     func enter(_ submissions: [Submission]) {

@@ -48,8 +48,8 @@ final class TokenChannel: Sendable {
         state = Mutex(State(lanes: Array(repeating: Lane(), count: count)))
     }
 
-    /// Only the run of this epoch writes from now on. What ends a sequence from outside of the engine
-    /// thread needs no epoch.
+    /// Only the run of this epoch writes from now on. What ends a sequence from outside of the
+    /// engine thread needs no epoch.
     func handOver(_ choice: Int, to epoch: Int) {
         state.withLock { $0.lanes[choice].writer = epoch }
     }

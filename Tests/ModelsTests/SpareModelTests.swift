@@ -51,7 +51,8 @@ import Testing
         #expect(try runner.logits(Self.prompt, chunk: 50) == before)
     }
 
-    @Test(arguments: [BackendKind.cpu, .scalar]) func aStepShowsThatItGoesOn(kind: BackendKind) throws {
+    @Test(arguments: [BackendKind.cpu, .scalar])
+    func aStepShowsThatItGoesOn(kind: BackendKind) throws {
         let model = try load(kind)
         let runner = try Runner(model)
         let pulse = try #require(model.spare).pulse
@@ -64,7 +65,8 @@ import Testing
         }
     }
 
-    @Test(arguments: [BackendKind.reference, .cpu]) func zeroedBlocksHoldNothing(kind: BackendKind) throws {
+    @Test(arguments: [BackendKind.reference, .cpu])
+    func zeroedBlocksHoldNothing(kind: BackendKind) throws {
         let model = try load(kind)
         let runner = try Runner(model)
         var touched = [runner.sequence(Self.prompt)]

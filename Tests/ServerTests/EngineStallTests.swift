@@ -17,7 +17,8 @@ private func stalling(_ gate: StepGate) -> Script {
 
 @Suite(.serialized, .timeLimit(.minutes(2))) struct EngineStallTests {
     private func body(_ prompt: String, stream: Bool = false) -> String {
-        #"{"model":"scripted","prompt":"\#(prompt)","max_tokens":6,"temperature":0,"stream":\#(stream)}"#
+        #"{"model":"scripted","prompt":"\#(prompt)","max_tokens":6,"temperature":0,"#
+            + #""stream":\#(stream)}"#
     }
 
     @Test func aStuckEngineIsUnreadyThenReplacedAndAnswersAsBefore() async throws {
@@ -96,22 +97,21 @@ private func stalling(_ gate: StepGate) -> Script {
 
     @Test func readyOnceStatusAsItChangesStoppingOnce() {
         var lines = ServiceLines(watchdog: nil)
-        #expect(
-            lines.lines(ServiceState(phase: .loading(percent: 3)), now: .zero)
-                == ["STATUS=Loading the model: 3 %", "EXTEND_TIMEOUT_USEC=60000000"])
-        #expect(lines.lines(ServiceState(phase: .loading(percent: 4)), now: .zero).isEmpty)
-        #expect(
-            lines.lines(ready(), now: .milliseconds(10))
-                == ["READY=1", "STATUS=Serving m READY=1: 0 running, 0 waiting"])
-        #expect(lines.lines(ready(), now: .seconds(9)).isEmpty)
-        #expect(
-            lines.lines(ready(2), now: .seconds(10))
-                == ["STATUS=Serving m READY=1: 2 running, 0 waiting"])
         let stopping = ServiceState(phase: .stopping)
+        let states: [(ServiceState, Duration)] = [
+            (ServiceState(phase: .loading(percent: 3)), .zero),
+            (ServiceState(phase: .loading(percent: 4)), .zero),
+            (ready(), .milliseconds(10)), (ready(), .seconds(9)), (ready(2), .seconds(10)),
+            (stopping, .seconds(11)), (stopping, .seconds(12)),
+        ]
+        let said = states.map { lines.lines($0.0, now: $0.1) }
         #expect(
-            lines.lines(stopping, now: .seconds(11))
-                == ["STOPPING=1", "STATUS=Finishing what is under way"])
-        #expect(lines.lines(stopping, now: .seconds(12)).isEmpty)
+            said == [
+                ["STATUS=Loading the model: 3 %", "EXTEND_TIMEOUT_USEC=60000000"], [],
+                ["READY=1", "STATUS=Serving m READY=1: 0 running, 0 waiting"], [],
+                ["STATUS=Serving m READY=1: 2 running, 0 waiting"],
+                ["STOPPING=1", "STATUS=Finishing what is under way"], [],
+            ])
     }
 
     @Test func theWatchdogIsFedAtHalfItsTimeAndOnlyWhileTheEngineLives() {
@@ -123,7 +123,8 @@ private func stalling(_ gate: StepGate) -> Script {
         #expect(fed == 8)
         var dead = ready()
         dead.isAlive = false
-        #expect(!lines.lines(dead, now: .seconds(100)).contains("WATCHDOG=1"))
+        let last = lines.lines(dead, now: .seconds(100))
+        #expect(!last.contains("WATCHDOG=1"))
     }
 
     @Test(arguments: [false, true]) func datagramsArrive(isAbstract: Bool) throws {
@@ -150,7 +151,8 @@ private func stalling(_ gate: StepGate) -> Script {
         var bytes = [UInt8](repeating: 0, count: 100)
         let count = recv(descriptor, &bytes, bytes.count, Int32(MSG_DONTWAIT))
         #expect(count > 0)
-        #expect(String(decoding: bytes.prefix(max(count, 0)), as: UTF8.self) == "READY=1\nSTATUS=ok")
+        let text = String(decoding: bytes.prefix(max(count, 0)), as: UTF8.self)
+        #expect(text == "READY=1\nSTATUS=ok")
     }
 
     @Test func nonsenseIsRefused() {
