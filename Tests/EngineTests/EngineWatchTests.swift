@@ -167,15 +167,15 @@ private func wait(
         let engine = try hanging(gate)
         var poison = greedy(prompt(hang))
         #expect(await Collected(try engine.generate(poison)).error == .engineRestarted)
-        // The second time it is computed by itself: company gets through before it.
+        // The second time it is computed by itself: those in the same step are lost, not blamed.
         let company = try (1..<5).map { try engine.generate(greedy(prompt($0), maxTokens: 1)) }
         // The seed does not make another request of it.
         poison.sampling.seed = 4
         #expect(await Collected(try engine.generate(poison)).error == .engineRestarted)
         for (seed, stream) in zip(Int32(1)..<5, company) {
-            #expect(
-                await Collected(stream).tokens.map(\.token)
-                    == HashedLM.expected(prompt(seed), count: 1).tokens)
+            let result = await Collected(stream)
+            let expected = HashedLM.expected(prompt(seed), count: 1).tokens
+            #expect(result.error == .engineRestarted || result.tokens.map(\.token) == expected)
         }
         do {
             _ = try engine.generate(poison)
@@ -190,7 +190,10 @@ private func wait(
         }
         #expect(engine.status.quarantined == 1)
         // Others are served.
-        #expect(await Collected(try engine.generate(greedy(prompt(1)))).finish != nil)
+        for seed in Int32(1)..<5 {
+            let result = await Collected(try engine.generate(greedy(prompt(seed), maxTokens: 1)))
+            #expect(result.finish != nil)
+        }
         gate.open()
     }
 
