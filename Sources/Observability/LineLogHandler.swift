@@ -124,11 +124,11 @@ package struct LineLogHandler: LogHandler {
         Date.ISO8601FormatStyle(includingFractionalSeconds: true).format(Date.now)
     }
 
-    /// A client's bytes must not be able to start a line of their own.
+    /// A client's bytes must not be able to start a line of their own, nor to steer a terminal.
     private static func oneLine(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
-            if scalar.value < 0x20 || scalar.value == 0x7F {
+            if scalar.isUnprintable {
                 result += "?"
             } else {
                 result.unicodeScalars.append(scalar)

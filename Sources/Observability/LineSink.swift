@@ -94,13 +94,13 @@ package final class LineSink: Sendable {
         let bytes = Array(line.utf8)
         let cost = bytes.count + Self.overhead
         let (needsThread, wasParked) = shared.state.withLock { state in
-            guard state.refused == 0, state.bytesHeld + cost <= capacity else {
+            if state.refused == 0, state.bytesHeld + cost <= capacity {
+                state.lines.append(bytes)
+                state.bytesHeld += cost
+            } else {
                 state.refused += 1
                 state.lost[.stalled, default: 0] += 1
-                return (false, false)
             }
-            state.lines.append(bytes)
-            state.bytesHeld += cost
             defer {
                 state.isParked = false
                 state.hasThread = true

@@ -315,9 +315,9 @@ class Server:
 
     def __init__(
         self, program, directory, flags=(), wrap=(), files=None, cgroup=None, env=None,
-        stderr=None, stdout=subprocess.DEVNULL, model=None,
+        stderr=None, stdout=subprocess.DEVNULL, model=None, port=None,
     ):
-        self.port = free_port()
+        self.port = port or free_port()
         self.log = os.path.join(directory, f"log-{self.port}")
         self.cgroup = cgroup
         command = [*wrap, program, "serve", "--port", str(self.port), "--log-format", "json"]
@@ -336,12 +336,12 @@ class Server:
                 env={**os.environ, **(env or {})}, start_new_session=True)
         self.pid = self.process.pid
         if not self.wait_ready():
-            said = open(self.log, errors="replace").read()[-400:]
             self.stop()
-            raise Failed(f"the server did not become ready: {said}")
+            raise Failed(f"the server did not become ready: {self.said()}")
         if wrap:
             children = open(f"/proc/{self.pid}/task/{self.pid}/children").read().split()
-            self.pid = int(children[0])
+            # strace stays in front of the program, env becomes it.
+            self.pid = int(children[0]) if children else self.pid
 
     def wait_ready(self, seconds=20):
         end = time.monotonic() + seconds
@@ -352,6 +352,10 @@ class Server:
                 return False
             time.sleep(0.02)
         return False
+
+    def said(self):
+        """The end of its log."""
+        return open(self.log, errors="replace").read()[-400:]
 
     def ask(self, *arguments, **named):
         return ask(self.port, *arguments, **named)
@@ -408,9 +412,9 @@ class Watch:
     """A process of its own that asks /readyz and reads the memory: Python threads of a case that
     builds or sends megabytes would be late, and the server be blamed."""
 
-    def __init__(self, server):
+    def __init__(self, server, what="watch", more=()):
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "watch", str(server.port), str(server.pid)],
+            [sys.executable, __file__, what, str(server.port), str(server.pid), *more],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process.stdout.readline()  # it has begun
 
@@ -432,21 +436,36 @@ class Watch:
         return json.loads(out)
 
 
-def watch(port, pid):
-    """The watching process: one line at the start, one JSON object at the end."""
-    with contextlib.suppress(OSError):
-        os.nice(-10)
+class Refusals(Watch):
+    """A process that asks for chats all the time and notes how soon those are that are refused."""
+
+    def __init__(self, server, key=""):
+        super().__init__(server, "refusals", [key] if key else [])
+
+
+def listen():
+    """The last word that came from the process that watches us."""
     state = {"word": "go"}
 
-    def listen():
+    def read():
         for line in sys.stdin:
             state["word"] = line.strip()
         state["word"] = "end"
 
-    threading.Thread(target=listen, daemon=True).start()
-    seen = {"asked": 0, "worst_ms": 0.0, "not_ok": 0, "silent": 0, "peak": memory_mib(pid)}
+    threading.Thread(target=read, daemon=True).start()
+    with contextlib.suppress(OSError):
+        os.nice(-10)
     print("watching", flush=True)
+    return state
+
+
+def watch(port, pid):
+    """The watching process: one line at the start, one JSON object at the end."""
+    state = listen()
+    seen = {"asked": 0, "worst_ms": 0.0, "waited_ms": 0.0, "not_ok": 0, "silent": 0,
+            "peak": memory_mib(pid)}
     while state["word"] != "end":
+        waits = waits_for_cores(pid)
         seen["peak"] = max(seen["peak"], memory_mib(pid))
         if state["word"] == "go":
             answer = ask(port, "/readyz", seconds=30, address="127.0.0.9")
@@ -454,9 +473,38 @@ def watch(port, pid):
                 seen["asked"] += 1
                 seen["not_ok"] += answer.status != 200
                 seen["silent"] += answer.status == 0
-                seen["worst_ms"] = max(seen["worst_ms"], answer.seconds * 1e3)
+                if answer.seconds * 1e3 > seen["worst_ms"]:
+                    seen["worst_ms"] = answer.seconds * 1e3
+                    after = waits_for_cores(pid)
+                    seen["waited_ms"] = max(
+                        (after[thread] - waits.get(thread, 0) for thread in after), default=0) / 1e6
         time.sleep(0.05)
     print(json.dumps(seen))
+
+
+def waits_for_cores(pid):
+    """Nanoseconds that each thread of the event loops and the pool was ready and had no core."""
+    waits = {}
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            if not open(f"/proc/{pid}/task/{thread}/comm").read().startswith("kernel"):
+                words = open(f"/proc/{pid}/task/{thread}/schedstat").read().split()
+                waits[thread] = int(words[1])
+    return waits
+
+
+def watch_refusals(port, keys):
+    state = listen()
+    headers = ["Connection: close", *(f"Authorization: Bearer {key}" for key in keys)]
+    data = post("/v1/chat/completions", chat(128, stream=True), headers)
+    refused = []
+    while state["word"] != "end":
+        # An answer that is none ends with its first bytes.
+        answer = send(port, data, 30, until=b"\r\n\r\n")
+        if answer.status in (429, 503):
+            refused.append(answer.seconds)
+        time.sleep(0.05)
+    print(json.dumps({"refused": refused}))
 
 
 # MARK: One trial
@@ -466,6 +514,8 @@ def watch(port, pid):
 class Result:
     outcome: str = ""
     worst_ms: float = 0.0
+    #: How long in the worst of them a thread of the server was ready and had no core.
+    waited_ms: float = 0.0
     start: float = 0.0
     peak: float = 0.0
     after: float = 0.0
@@ -524,6 +574,7 @@ class Trial:
         finally:
             seen = self.watch.end()
             result.peak, result.worst_ms = seen["peak"], seen["worst_ms"]
+            result.waited_ms = seen["waited_ms"]
             result.after = memory_mib(self.server.pid)
         if seen["not_ok"]:
             result.outcome += f"; {seen['not_ok']} of {seen['asked']} probes not 200"
@@ -563,5 +614,8 @@ class Trial:
         return ""
 
 
-if __name__ == "__main__" and sys.argv[1:2] == ["watch"]:
-    watch(int(sys.argv[2]), int(sys.argv[3]))
+if __name__ == "__main__":
+    if sys.argv[1] == "watch":
+        watch(int(sys.argv[2]), int(sys.argv[3]))
+    elif sys.argv[1] == "refusals":
+        watch_refusals(int(sys.argv[2]), sys.argv[4:])

@@ -1,5 +1,6 @@
 """Group B: texts, templates, schemas, patterns and tools that clients send to make us slow."""
 
+import functools
 import json
 import random
 import time
@@ -47,6 +48,7 @@ TEXTS = {
 WRITTEN = {"newlines", "escaped NUL"}
 
 
+@functools.cache
 def as_json(name):
     text = TEXTS[name]()
     return text.encode() if name in WRITTEN else json.dumps(text, ensure_ascii=False).encode()

@@ -133,6 +133,19 @@ import Testing
         for descriptor in [ends.write, second.read, second.write] { close(descriptor) }
     }
 
+    /// Not even an empty buffer has room for it; the lines behind it are none the worse.
+    @Test func aLineTooLongIsLost() {
+        let ends = makePipe()
+        defer { close(ends.read); close(ends.write) }
+        let sink = LineSink(ends.write, capacity: 1_000)
+        sink.onLoss { "lost \(LineSink.summary($0))\n" }
+        sink.write(String(repeating: "x", count: 2_000) + "\n")
+        sink.flush(within: .seconds(30))
+        sink.write("next\n")
+        sink.flush(within: .seconds(30))
+        #expect(contents(ends.read) == "lost stalled 1\nnext\n")
+    }
+
     /// The line that tells of lost ones has the form of the others.
     @Test(arguments: LineLogHandler.Format.allCases)
     func lossesAreLogged(format: LineLogHandler.Format) {

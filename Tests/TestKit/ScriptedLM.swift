@@ -106,7 +106,7 @@ package enum ByteVocabulary {
     }
 
     /// Bytes in the letters of byte-level vocabularies.
-    private static func shown(_ bytes: [UInt8]) -> String {
+    package static func shown(_ bytes: [UInt8]) -> String {
         var text = String.UnicodeScalarView()
         for byte in bytes { text.append(letters[Int(byte)]) }
         return String(text)

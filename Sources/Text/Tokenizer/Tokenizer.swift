@@ -52,6 +52,10 @@ public final class Tokenizer: Sendable {
     package var prefixIDs: [TokenID] { parts.prefixIDs }
     package var suffixIDs: [TokenID] { parts.suffixIDs }
 
+    /// What was wrong with the model's files and could be mended: one line each, with file, field
+    /// and value.
+    package var remarks: [String] { parts.remarks }
+
     /// Every special token, in the order of the file.
     package var specialTokens: [(id: TokenID, text: String)] {
         added.all.filter(\.isSpecial).map { ($0.id, String(decoding: $0.content, as: UTF8.self)) }
