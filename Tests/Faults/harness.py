@@ -30,9 +30,18 @@ class Failed(Exception):
     """The program did something else than the case wants."""
 
 
+class Late(Failed):
+    """It did the right thing too late, which a busy machine can cause too."""
+
+
 def expect(holds, words):
     if not holds:
         raise Failed(words)
+
+
+def expect_in_time(holds, words):
+    if not holds:
+        raise Late(words)
 
 
 # MARK: Cases
@@ -520,8 +529,8 @@ class Result:
     peak: float = 0.0
     after: float = 0.0
     failure: str = ""
-    #: Failed by nothing but the bar of /readyz, which a busy machine can cause too.
-    only_bar: bool = False
+    #: The failure is one of time alone.
+    is_late: bool = False
 
 
 class Trial:
@@ -555,6 +564,7 @@ class Trial:
                     result.outcome = self.case.run(self) or ""
             except Failed as failure:
                 result.failure = str(failure)
+                result.is_late = isinstance(failure, Late)
             except Exception as error:  # also a fault of the case is shown in its row
                 result.failure = f"{type(error).__name__}: {error}"
             finally:
@@ -582,8 +592,7 @@ class Trial:
         if self.case.barred:
             expect(seen["silent"] == 0 or seen["worst_ms"] >= BAR_MS, "/readyz gave no answer")
             if seen["worst_ms"] >= BAR_MS:
-                result.only_bar = True
-                result.failure = f"/readyz took {seen['worst_ms']:.0f} ms"
+                raise Late(f"/readyz took {seen['worst_ms']:.0f} ms")
 
     def settle(self, result, before, descriptors):
         """What holds after every case."""

@@ -12,8 +12,8 @@ import threading
 import time
 
 from harness import (
-    MIB, Cgroup, Failed, Server, ask, at_once, case, chat, connect, cpu_seconds, expect,
-    memory_mib, parse, post, read_all, send, source, statuses,
+    MIB, Cgroup, Failed, Server, at_once, case, chat, connect, cpu_seconds, expect, memory_mib, parse,
+    post, read_all, statuses,
 )
 from wire import half_body
 
