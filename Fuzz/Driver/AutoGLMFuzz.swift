@@ -24,7 +24,7 @@ enum AutoGLMFuzz {
             var pointer = arguments
             exit(
                 runDriver(&count, &pointer) { bytes, size in
-                    chosen.run(Array(UnsafeBufferPointer(start: bytes, count: size)))
+                    AutoGLMFuzz.chosen.run(Array(UnsafeBufferPointer(start: bytes, count: size)))
                     return 0
                 })
         }
