@@ -12,9 +12,9 @@ struct RequestIntake: Sendable {
     let texts: TextPool
     let options: ServerOptions
 
-    /// Memory that parsing, rendering and encoding take per byte of a body: copies of the text,
-    /// its words, its tokens.
-    private static let memoryPerByte = 24
+    /// Memory that parsing, rendering and encoding take per byte of a body at most: the state of
+    /// merging one word that is the whole text (40 bytes), and copies of the text.
+    private static let memoryPerByte = 48
 
     /// Reads the body and does `work` with it.
     ///

@@ -132,7 +132,8 @@ def safetensors_parts():
     for index, (name, shape) in enumerate(tensors("hf")):
         part = floats(shape, index, mean=1.0 if len(shape) == 1 else 0.0)
         header[name] = {
-            "dtype": "F32", "shape": list(shape), "data_offsets": [len(data), len(data) + len(part)]}
+            "dtype": "F32", "shape": list(shape),
+            "data_offsets": [len(data), len(data) + len(part)]}
         data += part
     return header, data
 

@@ -124,7 +124,8 @@ def gguf_values(trial):
     loader = Loader(trial)
     claim = struct.pack
     values = {
-        "string": claim("<IQ", STRING, BIG - 1), "string 2^64 - 1": claim("<IQ", STRING, BIG * 2 - 1),
+        "string": claim("<IQ", STRING, BIG - 1),
+        "string 2^64 - 1": claim("<IQ", STRING, BIG * 2 - 1),
         "string 2^32": claim("<IQ", STRING, 1 << 32),
         "u64 × 2^61": claim("<IIQ", ARRAY, U64, 1 << 61),
         "u64 × 2^61 + 1": claim("<IIQ", ARRAY, U64, (1 << 61) + 1),
@@ -176,7 +177,8 @@ def gguf_shapes(trial):
     at = header.index(name) + len(name)
     for count in ((1 << 32) - 1, 1 << 31, 5):
         loader.refuse_bytes(f"{count} dimensions",
-                            header[:at] + struct.pack("<I", count) + header[at + 4:] + b"\0" * 4_096)
+                            header[:at] + struct.pack("<I", count) + header[at + 4:]
+                            + b"\0" * 4_096)
     for kind in (4, 5, 31, 39, 99, 255, (1 << 32) - 1):
         loader.refuse_bytes(f"type {kind}", changed(
             lambda gguf: gguf.tensors[3].__setitem__(2, kind)))

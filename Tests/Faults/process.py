@@ -12,8 +12,8 @@ import threading
 import time
 
 from harness import (
-    MIB, Cgroup, Failed, Server, ask, at_once, case, chat, connect, cpu_seconds, expect,
-    memory_mib, parse, post, read_all, send, source, statuses,
+    MIB, Cgroup, Failed, Server, at_once, case, chat, connect, cpu_seconds, expect, memory_mib, parse,
+    post, read_all, statuses,
 )
 from wire import half_body
 
@@ -466,7 +466,7 @@ def exhaust(trial, limit, count=1_000):
     for connection in kept:
         connection.close()
     probe.close()
-    expect(server.is_alive(), f"the process ended: {server.process.poll()}; " + open(server.log, errors="replace").read()[-300:])
+    expect(server.is_alive(), f"the process ended: {server.process.poll()}; {server.said()}")
     expect(share < 0.5, f"{share:.0%} of a core with nothing to do")
     expect(held.status == 200 and held_ms < 200, f"/readyz on an open connection: {held.status}")
     expect(silent == 0, f"{silent} of 5 streams were cut")

@@ -9,7 +9,8 @@ import threading
 import time
 
 from harness import (
-    Refusals, at_once, case, chat, connect, expect, percentile, post, source, statuses,
+    Refusals, at_once, case, chat, connect, expect, expect_in_time, percentile, post, source,
+    statuses,
 )
 
 #: Not more than fits the bar of memory: blocks that cached prompts fill stay in use by intent.
@@ -137,8 +138,8 @@ def overload(trial, factor):
     share = done / seconds / rate
     outcome = (f"C {rate:.0f}/s, {counted(records)}, goodput {share:.0%} of C, "
                f"refusals p99 {late:.0f} ms")
-    expect(late <= 100, f"refusals p99 {late:.0f} ms; {outcome}")
-    expect(share >= (0.75 if factor < 5 else 0.6), outcome)
+    expect_in_time(late <= 100, f"refusals p99 {late:.0f} ms; {outcome}")
+    expect_in_time(share >= (0.75 if factor < 5 else 0.6), outcome)
     return outcome
 
 
@@ -175,7 +176,7 @@ def loud_tenant(trial, factor):
                f"{beside * 1e3:.0f} ms beside, loud {counted(loud)}, refusals p99 {late:.0f} ms")
     expect(server.is_alive(), "the process ended")
     expect(kept >= 0.95, outcome)
-    expect(late <= 100, outcome)
+    expect_in_time(late <= 100, outcome)
     return outcome
 
 
@@ -214,7 +215,7 @@ def short_deadline(trial):
     slowest = percentile([answer.seconds for answer in refused], 0.9)
     expect(len(refused) + len(good) >= 16, f"{statuses(answers)}")
     expect(all("retry-after" in answer.headers for answer in refused), "no Retry-After")
-    expect(slowest < 0.15, f"refused after {slowest * 1e3:.0f} ms")
+    expect_in_time(slowest < 0.15, f"refused after {slowest * 1e3:.0f} ms")
     return f"{statuses(answers)}, refused after {slowest * 1e3:.0f} ms (p90)"
 
 

@@ -60,9 +60,9 @@ import Testing
 
     @Test func slowHeadersAndBodiesTimeOut() async throws {
         let server = try TestServer {
-            $0.headerTimeout = .milliseconds(200)
-            $0.bodyIdleTimeout = .milliseconds(200)
-            $0.idleTimeout = .milliseconds(200)
+            $0.headerTimeout = .milliseconds(600)
+            $0.bodyIdleTimeout = .milliseconds(600)
+            $0.idleTimeout = .milliseconds(600)
         }
         try await server.test { client in
             let port = client.port

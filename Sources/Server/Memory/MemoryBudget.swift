@@ -61,7 +61,7 @@ final class MemoryBudget: Sendable {
     private static let textsShare = 0.45
     /// More than these makes nothing faster, and has to be given back to the system.
     private static let bodiesMax = 2 << 30
-    private static let textsMax = 1 << 30
+    private static let textsMax = 768 << 20
     /// One principal may hold this share of a pool: the rest is for the others.
     private static let principalShare = 0.5
 

@@ -5,9 +5,6 @@
 struct LongWord: Sendable {
     /// Words from here on are worth slices: some milliseconds each.
     static let bytesMin = 16 << 10
-    /// Working memory per byte of a word at most: symbols and heap, the heap's growth included.
-    package static let memoryPerByte = 48
-
     let start: Int
     let end: Int
     fileprivate var phase = Phase.cut
@@ -37,13 +34,15 @@ extension BPEModel {
         while spent < budget, !word.isDone {
             switch word.phase {
             case .cut:
-                if word.position == word.start, takesWholeWords {
-                    let whole = pieces.id(of: bytes, word.start, word.end)
+                if word.position == word.start {
+                    let whole = takesWholeWords ? pieces.id(of: bytes, word.start, word.end) : -1
                     if whole >= 0 {
                         output.append(whole)
                         word.phase = .done
                         continue
                     }
+                    // At once: growing by doubling would take up to three times as much.
+                    word.scratch.reserve(symbols: word.end - word.start)
                 }
                 let stop = Self.limit(word.position, budget - spent, word.end)
                 let next = cut(bytes, word.position, stop, word.end, into: &word.scratch.symbols)
