@@ -7,8 +7,9 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 export AUTOGLM_FUZZ=1
-swift build -c release --scratch-path .build/fuzz --product autoglm-fuzz \
-  --sanitize fuzzer --sanitize address -Xswiftc -enable-testing
+# In one flag: of two, Swift's compiler takes the last, and nothing would tell which code is reached.
+swift build -c release --scratch-path .build/fuzz --product autoglm-fuzz -Xswiftc -enable-testing \
+  -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=fuzzer-no-link,address
 fuzz=.build/fuzz/release/autoglm-fuzz
 # Symbols cost seconds for every report. Leaks are not looked for: what a target makes once stays.
 export ASAN_OPTIONS=symbolize=0:detect_leaks=0:allocator_may_return_null=1
