@@ -7,9 +7,11 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 export AUTOGLM_FUZZ=1
-# In one flag: of two, Swift's compiler takes the last, and nothing would tell which code is reached.
-swift build -c release --scratch-path .build/fuzz --product autoglm-fuzz -Xswiftc -enable-testing \
-  -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=fuzzer-no-link,address
+# The first flag leaves `main` to libFuzzer. Swift's compiler needs both sanitizers in one flag: of two
+# it takes the last, and nothing would tell libFuzzer which Swift code an input reaches.
+swift build -c release --scratch-path .build/fuzz --product autoglm-fuzz --sanitize fuzzer \
+  -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=fuzzer-no-link,address \
+  -Xswiftc -enable-testing
 fuzz=.build/fuzz/release/autoglm-fuzz
 # Symbols cost seconds for every report. Leaks are not looked for: what a target makes once stays.
 export ASAN_OPTIONS=symbolize=0:detect_leaks=0:allocator_may_return_null=1
