@@ -17,8 +17,9 @@ package final class ServerMetrics: Sendable {
     package let connections = Gauge("http_connections", "Open client connections.")
     package let refusals = Counter(
         "http_connection_refusals",
-        "Requests and connections ended before a handler could answer, by reason.",
-        labels: ["reason"])
+        "Requests refused and connections cut by the connection itself, by reason and by what was "
+            + "under way: accept, head, body or answer.",
+        labels: ["reason", "stage"])
 
     // Latency
     package let timeToFirstToken = Histogram(

@@ -22,6 +22,7 @@ package func serve(
     MemoryLimits.settleAllocator()
     let slot = ModelSlot()
     let server = try ModelServer(slot: slot, options: options, metrics: metrics)
+    DescriptorLimit.warn(server.census.limits, options)
     if options.isInsecure, !ServerOptions.isLoopback(options.host), options.keys.isEmpty {
         options.logger.warning(
             "open to the network without keys", metadata: ["host": "\(options.host)"])
