@@ -243,7 +243,8 @@ private func wait(
         gate.refuse(1)
         let result = await Collected(try engine.generate(greedy(prompt(hang))))
         #expect(result.error == .engineRestarted)
-        #expect(incidents.list.count == 2)
+        // Its clients hear of it first.
+        await wait { incidents.list.count == 2 }
         guard case .notRestarted = incidents.list.first else {
             Issue.record("\(incidents.list)")
             return
