@@ -64,7 +64,7 @@ let package = Package(
         module("AutoGLMJinja", path: "Jinja", ["AutoGLMJSON", collections]),
         module("AutoGLMModels", path: "Models", ["AutoGLMCompute", "AutoGLMJSON"]),
         module("AutoGLMText", path: "Text", ["AutoGLMJSON", collections]),
-        module("AutoGLMDecoding", path: "Decoding", ["AutoGLMJSON"]),
+        module("AutoGLMDecoding", path: "Decoding", ["AutoGLMJSON", collections]),
         module("AutoGLMScheduling", path: "Scheduling", []),
         module("AutoGLMEngine", path: "Engine", [
             "AutoGLMModels", "AutoGLMCompute", "AutoGLMDecoding", "AutoGLMScheduling",
