@@ -112,7 +112,7 @@ let package = Package(
             "family-conversations.json",
         ]),
         suite("TextTests", ["AutoGLMText", "AutoGLMJSON", collections]),
-        suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMJSON"]),
+        suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMJSON", "AutoGLMText"]),
         suite("SchedulingTests", ["AutoGLMScheduling"]),
         suite("EngineTests", [
             "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMJSON",

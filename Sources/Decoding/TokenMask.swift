@@ -21,6 +21,19 @@ package struct TokenMask: Sendable, Equatable {
         }
     }
 
+    /// The tokens whose bit is set, in order.
+    package var allowed: [Int32] {
+        var result: [Int32] = []
+        for (index, word) in words.enumerated() {
+            var left = word
+            while left != 0 {
+                result.append(Int32(index * 64 + left.trailingZeroBitCount))
+                left &= left - 1
+            }
+        }
+        return result
+    }
+
     package var isEmpty: Bool { words.allSatisfy { $0 == 0 } }
 
     /// Takes over all bits of a mask for the same vocabulary; padding beyond them is cleared.

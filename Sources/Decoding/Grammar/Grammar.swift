@@ -58,6 +58,13 @@ final class SharedAutomaton: @unchecked Sendable {  // `automaton` is touched un
 
     init(_ tables: GrammarTables) { automaton = Automaton(tables) }
 
+    private init(_ automaton: Automaton) { self.automaton = automaton }
+
+    /// A machine of its own for one place of this one.
+    func moved(_ configuration: Int32) -> SharedAutomaton {
+        SharedAutomaton(read { Automaton(moving: configuration, of: $0) })
+    }
+
     func read<Result>(_ body: (Automaton) -> Result) -> Result {
         lock.withLock { _ in body(automaton) }
     }
@@ -132,6 +139,7 @@ package struct GrammarState: Sendable {
     package mutating func accept(_ token: Int32) -> Bool {
         guard token >= 0, Int(token) < tokenCount else { return false }
         let vocabulary = grammar.vocabulary
+        guard (try? moveIfFull()) != nil else { return false }
         let next = shared.read { Self.next($0, configuration, token, vocabulary) }
         if next >= 0 {
             configuration = next
@@ -147,13 +155,19 @@ package struct GrammarState: Sendable {
     /// Takes text that need not be made of tokens.
     @discardableResult
     package mutating func accept(text: some Sequence<UInt8>) -> Bool {
-        let bytes = text.map { Int32($0) }
-        let next = shared.read { automaton in
-            Self.read(bytes[...], automaton, from: configuration)
+        var state = self
+        var rest = text.map { Int32($0) }[...]
+        while !rest.isEmpty {
+            guard (try? state.moveIfFull()) != nil else { return false }
+            let part = rest.prefix(4_096)
+            state.configuration = state.shared.read { automaton in
+                Self.read(part, automaton, from: state.configuration)
+            }
+            guard state.configuration >= 0 else { return false }
+            state.symbols += part
+            rest = rest.dropFirst(part.count)
         }
-        guard next >= 0 else { return false }
-        configuration = next
-        symbols += bytes
+        self = state
         return true
     }
 
@@ -201,9 +215,17 @@ package struct GrammarState: Sendable {
         return place
     }
 
+    private static let replayMax = 10_000
+
     /// A machine that has found too many states is left for a new one.
     private mutating func moveIfFull() throws(GrammarError) {
         guard shared.isFull else { return }
+        if symbols.count > Self.replayMax {
+            shared = shared.moved(configuration)
+            configuration = 0
+            guard !shared.isFull else { throw .tooLarge("a text with too many states") }
+            return
+        }
         let fresh = grammar.automaton()
         let place = fresh.read { Self.read(symbols[...], $0, from: 0) }
         guard place >= 0 else { throw .tooLarge("a text with too many states") }

@@ -118,6 +118,9 @@ package final class TokenTrie: Sendable {
         return nodes
     }
 
+    /// The text of a token; none for those that stand for no text.
+    package func bytes(of token: Int32) -> [UInt8] { tokens[Int(token)] }
+
     /// Gives tokens of equal bytes equal bits.
     func completeTwins(_ mask: inout TokenMask) {
         for (token, same) in twins where mask[same] { mask[token] = true }

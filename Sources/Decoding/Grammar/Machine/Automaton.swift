@@ -32,7 +32,7 @@ final class Automaton {
 
     /// Configurations after which the machine is replaced by a new one, and those which it has
     /// room for: a mask begun below the first bound ends below the second.
-    static let configurationsMax = 1 << 16
+    static let configurationsMax = 1 << 15
     static let missesMax = 20_000
     static let threadsMax = 256
 
@@ -64,6 +64,50 @@ final class Automaton {
         accepting = [-1]
         start = 0
         insertSlot(0)
+    }
+
+    /// A machine with one place of another and none of its rows: for a text whose own states are
+    /// too many to be found again from its beginning.
+    init(moving configuration: Int32, of other: Automaton) {
+        tables = other.tables
+        objects = other.objects
+        arrays = other.arrays
+        keys = other.keys
+        keyPatterns = other.keyPatterns
+        numbers = other.numbers
+        itemSets = other.itemSets
+        texts = other.texts
+        freeKeyLives = other.freeKeyLives
+        rows = RowTable(capacity: Self.configurationsMax + Self.missesMax + 1_024)
+        start = 0
+        for thread in other.threads(of: configuration) { out.append(copy(thread, of: other)) }
+        out.sort()
+        threads = out
+        starts = [0, Int32(threads.count)]
+        rows.append()
+        accepting = [-1]
+        insertSlot(0)
+    }
+
+    private func copy(_ thread: Int32, of other: Automaton) -> Int32 {
+        var chain: [Frame] = []
+        var next = thread
+        while next > 0 {
+            chain.append(other.frames[next])
+            next = other.frames[next].parent
+        }
+        var copied: Int32 = 0
+        for frame in chain.reversed() {
+            var frame = frame
+            frame.parent = copied
+            if frame.kind == .uniqueItem {
+                var item = other.uniqueItems[frame.a]
+                item.thread = copy(item.thread, of: other)
+                frame.a = uniqueItems.intern(item)
+            }
+            copied = frames.intern(frame)
+        }
+        return copied
     }
 
     /// Whether it has grown so much that its users should move to a new one.

@@ -48,9 +48,7 @@ struct RegexParser {
         _ pattern: String, into table: inout RegexTable, dialect: RegexDialect = .ecma
     ) throws(GrammarError) -> RegexTable.Node {
         let node = try parse(pattern, into: &table, dialect: dialect)
-        // `^a|b$` has its anchors inside, where they hold at the ends of the text alone.
-        let ending = table.concatenated(node, RegexTable.anything)
-        return table.concatenated(RegexTable.anything, ending)
+        return table.found(node)
     }
 
     private func error(_ reason: String) -> GrammarError {

@@ -39,7 +39,7 @@ struct RegexTable: Sendable {
     static let none: Node = 0
     static let epsilon: Node = 1
     /// Any text at all.
-    static let anything: Node = 2
+    static let anything: Node = 3
 
     private(set) var nodes: [Content] = []
     private(set) var flags: [Flags] = []
@@ -55,7 +55,9 @@ struct RegexTable: Sendable {
     init() {
         _ = intern(Content(kind: .empty))
         _ = intern(Content(kind: .epsilon))
-        _ = repeated(set(.all), 0, Self.unbounded)
+        let any = set(.all)
+        let anything = repeated(any, 0, Self.unbounded)
+        precondition(anything == Self.anything)
     }
 
     static let unbounded = Int32.max
@@ -254,6 +256,29 @@ struct RegexTable: Sendable {
         let content = nodes[Int(node)]
         if content.kind == .complement { return content.a }
         return intern(Content(kind: .complement, a: node))
+    }
+
+    /// All texts in which a text of `node` is found. Anchors at the ends of an alternative are
+    /// resolved here: what has none left is never doubtful, and needs no searches.
+    mutating func found(_ node: Node) -> Node {
+        let content = nodes[Int(node)]
+        if content.kind == .alternation {
+            return alternated(content.list.map { found($0) })
+        }
+        var parts: [Node] = []
+        var rest = node
+        while nodes[Int(rest)].kind == .concatenation {
+            parts.append(nodes[Int(rest)].a)
+            rest = nodes[Int(rest)].b
+        }
+        parts.append(rest)
+        let first = parts.prefix { nodes[Int($0)].kind == .start }.count
+        let last = parts.dropFirst(first).reversed().prefix { nodes[Int($0)].kind == .end }.count
+        var result = last > 0 ? Self.epsilon : Self.anything
+        for part in parts.dropFirst(first).dropLast(last).reversed() {
+            result = concatenated(part, result)
+        }
+        return first > 0 ? result : concatenated(Self.anything, result)
     }
 
     // MARK: Reading
