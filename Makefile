@@ -2,7 +2,7 @@
 FLAGS ?= -c release -Xswiftc -enable-testing
 BUILD := .build/release
 
-.PHONY: serve test build toolchain bench bench-peers clean
+.PHONY: serve test build toolchain bench bench-peers faults fuzz sanitize clean
 
 serve: build ## Set up, build and serve the embedded default model on 127.0.0.1:8000
 	$(BUILD)/autoglm serve $(ARGS)
@@ -20,8 +20,22 @@ toolchain:
 	  echo "Swift 6.2 or newer is needed and 'swift' is not on the PATH." >&2; \
 	  echo "Install it from https://www.swift.org/install/linux and try again." >&2; exit 1; }
 
+SECONDS ?= 60
+fuzz: toolchain ## libFuzzer on every target, or TARGET=name, for SECONDS each
+	Fuzz/run.sh $(SECONDS) $(TARGET)
+
+# Address, then thread, each with a build of its own. Tests that measure time have no meaning here.
+SANITIZERS ?= address thread
+sanitize: toolchain ## All tests under the sanitizers
+	for kind in $(SANITIZERS); do \
+	  Scripts/sanitize.sh $$kind $(ARGS) || exit 1; \
+	done
+
 bench: build ## Compare with other engines; ARGS go to Benchmarks/compare.py
 	python3 Benchmarks/compare.py $(or $(ARGS),--minutes 15)
+
+faults: build ## Attack the program (Tests/Faults/README.md); ARGS go to Tests/Faults/run.py
+	python3 Tests/Faults/run.py $(BUILD)/autoglm $(ARGS)
 
 PEERS := .build/benchmarks/peers
 bench-peers: ## Install the other engines (Benchmarks/README.md)

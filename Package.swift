@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+import Foundation
 import PackageDescription
 
 // Modules follow docs/architecture.md: imports go one way, `package` between our targets,
@@ -98,6 +99,15 @@ let package = Package(
                 "AutoGLMDecoding",
             ],
             path: "Tests/TestKit", swiftSettings: tests),
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "TestKit", "AutoGLMServer", "AutoGLMAPI", "AutoGLMChat", "AutoGLMJinja",
+                "AutoGLMModels", "AutoGLMText", "AutoGLMJSON", "AutoGLMObservability",
+                hummingbird, lifecycle, logging,
+            ],
+            path: "Fuzz/Targets", swiftSettings: tests),
+        suite("FuzzTests", ["FuzzTargets"]),
         suite("ComputeTests", ["AutoGLMCompute", "CAutoGLMKernels"]),
         suite("ModelsTests", ["AutoGLMModels", "AutoGLMCompute"]),
         suite("JSONTests", ["AutoGLMJSON"]),
@@ -130,3 +140,12 @@ let package = Package(
     ],
     cLanguageStandard: .gnu2x
 )
+
+// `make fuzz`: the same targets under libFuzzer, whose driver is in no ordinary build.
+if ProcessInfo.processInfo.environment["AUTOGLM_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "autoglm-fuzz", dependencies: ["FuzzTargets"], path: "Fuzz/Driver",
+            // The compiler's check of regions (6.3.1) ends itself over the driver's C callback.
+            swiftSettings: [.swiftLanguageMode(.v5)]))
+}

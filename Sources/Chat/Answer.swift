@@ -28,7 +28,8 @@ extension ChatModel {
     public func complete(
         _ prompt: String, sampling: SamplingParameters? = nil
     ) async throws -> Answer {
-        let tokens = try text.encode(prompt, addSpecial: true)
+        let tokens = try await text.encodeInSlices(
+            prompt, addSpecial: true, parsesSpecial: false, tokensMax: promptTokensMax)
         return Answer(try complete([tokens], AnswerOptions(sampling)))
     }
 

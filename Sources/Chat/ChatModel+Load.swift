@@ -71,7 +71,7 @@ extension ChatModel {
             created: loaded.created)
         facts.weightBytesPerStep = loaded.info.weightBytesPerStep
         facts.bytesPerToken = loaded.info.bytesPerToken
-        facts.warnings = loaded.info.warnings
+        facts.warnings = loaded.info.warnings + (text.tokenizer?.remarks ?? [])
         self.init(
             facts: facts,
             engine: loaded.engine, text: text, makers: makers, operators: options.sampling)

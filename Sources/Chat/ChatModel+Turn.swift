@@ -29,9 +29,9 @@ extension ChatModel {
         }
         let rendered = try text.render(conversation)
         let tags = text.family.thinking
+        let prompt = try await text.encodeInSlices(rendered.segments, tokensMax: promptTokensMax)
         var turn = Turn(
-            prompt: await tokenizer.encodeYielding(segments: rendered.segments), thinks: false,
-            isThinking: tags.isOpen(at: rendered.text))
+            prompt: prompt, thinks: false, isThinking: tags.isOpen(at: rendered.text))
         turn.thinks = turn.isThinking || tokenizer.id(of: tags.close) != nil
         guard isForced else { return turn }
         if turn.isThinking {

@@ -56,6 +56,9 @@ public final class ChatModel: Sendable {
         self.operators = operators
     }
 
+    /// Tokens of a prompt at most: one token of output has to fit behind it.
+    package var promptTokensMax: Int { facts.contextMax - 1 }
+
     // MARK: Answering
 
     /// Answers the last message of a conversation.

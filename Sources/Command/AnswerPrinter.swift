@@ -1,6 +1,7 @@
 import AutoGLMChat
 import AutoGLMEngine
 import Foundation
+import Synchronization
 
 /// Prints an answer as it comes: wrapped at words on a terminal and as it is in a file, thinking
 /// apart from the answer and calls as calls.
@@ -9,6 +10,9 @@ struct AnswerPrinter {
     /// Calls whose arguments are still coming, by index.
     private var calls: [Int: (name: String, arguments: String)] = [:]
     private var finish: AnswerFinish?
+
+    /// Whether all of it could be written.
+    var isWhole: Bool { printer.isWhole.load(ordering: .relaxed) }
 
     mutating func print(_ events: [AnswerEvent]) {
         for event in events {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import AutoGLMAPI
+import AutoGLMObservability
 import Foundation
 
 @main
@@ -23,6 +24,7 @@ struct AutoGLMCommand: AsyncParsableCommand {
         ])
 
     static func main() async {
+        StandardStreams.occupyClosed()
         do {
             try checkCommand()
             let arguments = try mergedArguments()
@@ -32,9 +34,11 @@ struct AutoGLMCommand: AsyncParsableCommand {
             } else {
                 try command.run()
             }
+            try StandardStreams.finishOutput()
         } catch {
             fail(error)
         }
+        LineSink.standardError.flush(within: .seconds(1))
     }
 
     /// The first word must name a command; the parser itself has no better word for one that does
@@ -72,6 +76,7 @@ struct AutoGLMCommand: AsyncParsableCommand {
             printError("autoglm: \(oneLine(String(describing: error)))")
             exit(withError: ExitCode.failure)
         }
+        LineSink.standardError.flush(within: .seconds(1))
         exit(withError: error)
     }
 

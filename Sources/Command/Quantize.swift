@@ -4,6 +4,7 @@ import AutoGLMJSON
 import AutoGLMModels
 import AutoGLMText
 import Foundation
+import Glibc
 
 struct Quantize: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -306,17 +307,48 @@ struct Destination {
         return partial
     }
 
-    /// Gives the finished directory its name.
+    /// Gives the finished directory its name. Whatever fails, a model lies under it: the former
+    /// one, or all of the new one.
     func publish(_ partial: String) throws {
-        let manager = FileManager.default
+        try sync(partial)
         guard isThere else {
-            try manager.moveItem(atPath: partial, toPath: path)
+            try rename(partial, to: path)
+            try sync(parent)
             return
         }
         guard replaces else { throw CommandError("\(path) has appeared meanwhile") }
         let former = "\(path).former-\(ProcessInfo.processInfo.processIdentifier)"
-        try manager.moveItem(atPath: path, toPath: former)
-        try manager.moveItem(atPath: partial, toPath: path)
-        try manager.removeItem(atPath: former)
+        try rename(path, to: former)
+        do {
+            try rename(partial, to: path)
+        } catch {
+            do { try rename(former, to: path) } catch {
+                throw CommandError("\(error); the model that was there is now \(former)")
+            }
+            throw error
+        }
+        try sync(parent)
+        do { try FileManager.default.removeItem(atPath: former) } catch {
+            printError("warning: \(path) is written, but \(former) could not be removed")
+        }
+    }
+
+    private func rename(_ old: String, to new: String) throws {
+        guard unsafe Glibc.rename(old, new) == 0 else {
+            throw CommandError(
+                "\(old) cannot be renamed to \(new): \(unsafe String(cString: strerror(errno)))")
+        }
+    }
+
+    /// Brings the names in a directory to the disk.
+    private func sync(_ directory: String) throws {
+        let descriptor = unsafe open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        defer { if descriptor >= 0 { close(descriptor) } }
+        // Some file systems cannot do it for directories.
+        guard descriptor >= 0, fsync(descriptor) == 0 || errno == EINVAL else {
+            throw CommandError(
+                "\(directory) cannot be brought to the disk: "
+                    + "\(unsafe String(cString: strerror(errno)))")
+        }
     }
 }

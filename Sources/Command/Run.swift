@@ -50,15 +50,29 @@ struct Run: AsyncParsableCommand {
                 Conversation(messages: messages, tools: tools), options)
         }
         var printer = AnswerPrinter()
-        while let events = try await answer.next() { printer.print(events) }
+        while let events = try await answer.next() {
+            printer.print(events)
+            // Nobody gets the rest.
+            if !printer.isWhole { break }
+        }
         let finish = printer.end()
+        guard printer.isWhole else {
+            throw CommandError(
+                "the answer could not be written to standard output; see that there is room "
+                    + "where it goes")
+        }
         if stats, let finish { printError(describe(finish.usage)) }
     }
 }
 
 /// The text on standard input.
 func readStandardInput() throws -> String {
-    let data = FileHandle.standardInput.readDataToEndOfFile()
+    let data: Data
+    do {
+        data = try FileHandle.standardInput.readToEnd() ?? Data()
+    } catch {
+        throw CommandError("standard input cannot be read; give it a file or a pipe")
+    }
     guard let text = String(data: data, encoding: .utf8) else {
         throw CommandError("standard input is not UTF-8 text")
     }

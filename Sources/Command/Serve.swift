@@ -66,12 +66,13 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         let format = logFormat ?? (Terminal.isErrorInteractive ? .human : .json)
         let logger = Logger(label: "autoglm") { LineLogHandler(
-                label: $0, format: format, level: logLevel, usesColor: Terminal.hasColor) }
+                label: $0, format: format, level: logLevel, usesColor: Terminal.hasColor,
+                sink: .standardError) }
 
         var options = ServerOptions()
         options.host = host
         options.port = port
-        options.keys = try keys()
+        options.keys = try keys().map { AccessKey($0) }
         options.isInsecure = insecure
         options.allowedHosts = allowedHost
         options.modelAliases = Array(servedModelName.dropFirst())

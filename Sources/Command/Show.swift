@@ -34,18 +34,22 @@ struct Show: ParsableCommand {
         options.cacheFormat = try model.computeOptions(source).cacheFormat
         source = try source.with(options)
         let inspection = ModelInspection(source)
-        let facts = facts(inspection, try ModelText(source))
+        let text = try ModelText(source)
+        let facts = facts(inspection, text)
         if json {
-            let value = JSONValue(members: facts.map { ($0.key, $0.value) })
-            print(value.serialized(JSONWriteOptions(ensureASCII: false, indent: 2)))
+            let value = JSONValue(members: facts.map { ($0.key, $0.bounded) })
+            // Escaped wherever it is no ASCII: a terminal obeys what files say there.
+            print(value.serialized(JSONWriteOptions(indent: 2)))
             return
         }
         let width = facts.map(\.label.count).max() ?? 0
         for fact in facts {
             let padding = String(repeating: " ", count: width - fact.label.count)
-            print("\(fact.label)\(padding)  \(fact.text)")
+            print("\(fact.label)\(padding)  \(excerpt(fact.text))")
         }
-        for warning in inspection.info.warnings { printError("warning: \(warning)") }
+        for warning in inspection.info.warnings + (text.tokenizer?.remarks ?? []) {
+            printError("warning: \(excerpt(warning, limit: 600))")
+        }
     }
 
     private struct Fact {
@@ -59,6 +63,14 @@ struct Show: ParsableCommand {
             self.label = label
             self.value = value
             self.text = text ?? value.stringValue ?? value.serialized()
+        }
+
+        /// Texts come from files, which may hold a book there.
+        var bounded: JSONValue {
+            guard let text = value.stringValue, text.unicodeScalars.count > 1_000 else {
+                return value
+            }
+            return .string(String(String.UnicodeScalarView(text.unicodeScalars.prefix(1_000))))
         }
 
         static func bytes(_ key: String, _ label: String, _ bytes: Int) -> Fact {

@@ -1,15 +1,13 @@
 import ArgumentParser
 import AutoGLMCompute
+import AutoGLMObservability
 import Foundation
 import Synchronization
 
+/// Says something on standard error. Waits a second at most for one that takes nothing.
 func printError(_ text: String) {
-    FileHandle.standardError.write(Data((text + "\n").utf8))
-}
-
-/// Writes to standard output without waiting for a line's end.
-func printNow(_ text: String) {
-    FileHandle.standardOutput.write(Data(text.utf8))
+    LineSink.standardError.write(text + "\n")
+    LineSink.standardError.flush(within: .seconds(1))
 }
 
 /// What is known about the terminal, asked once.
@@ -46,8 +44,7 @@ final class ProgressBar: Sendable {
             let bar = String(repeating: "█", count: filled)
                 + String(repeating: "░", count: 30 - filled)
             let sizes = "\(formatBytes(done)) of \(formatBytes(total))"
-            FileHandle.standardError.write(
-                Data("\r\(what) \(bar) \(percent) % \(sizes)\u{1B}[K".utf8))
+            LineSink.standardError.write("\r\(what) \(bar) \(percent) % \(sizes)\u{1B}[K")
         }
     }
 
@@ -55,7 +52,9 @@ final class ProgressBar: Sendable {
         state.withLock { state in
             guard state.isShown else { return }
             state.isShown = false
-            FileHandle.standardError.write(Data("\r\u{1B}[K".utf8))
+            // It must be gone before anything else is printed in its place.
+            LineSink.standardError.write("\r\u{1B}[K")
+            LineSink.standardError.flush(within: .seconds(1))
         }
     }
 }

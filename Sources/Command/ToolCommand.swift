@@ -31,8 +31,8 @@ struct ToolCommand: Sendable {
         let data = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 DispatchQueue.global().async {
-                    continuation.resume(
-                        returning: output.fileHandleForReading.readDataToEndOfFile())
+                    let data = try? output.fileHandleForReading.readToEnd()
+                    continuation.resume(returning: data ?? Data())
                 }
             }
         } onCancel: {

@@ -86,6 +86,9 @@ package protocol Backend: AnyObject {
 
     /// Sizes of things, for `show` and admission.
     func bytes(of matrix: Matrix) -> Int
+    /// Overwrites whole KV blocks (all layers) with zeros; memory that the device can do without
+    /// until they are written again goes back to the system.
+    func eraseBlocks(_ blocks: [Int32], _ cache: Cache) throws(BackendError)
     /// Copies whole KV blocks (all layers) inside the cache.
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)], _ cache: Cache) throws(BackendError)
 }

@@ -117,6 +117,10 @@ package final class CPUBackend: Backend {
         }
     }
 
+    package func eraseBlocks(_ blocks: [Int32], _ cache: CPUCache) throws(BackendError) {
+        cache.erase(blocks)
+    }
+
     // MARK: Step memory
 
     package func begin(_ batch: borrowing StepBatch) {

@@ -290,6 +290,22 @@ package final class CPUCache {
 
     deinit { unsafe descriptor.deallocate() }
 
+    /// Zeros, in pages that take no memory where whole pages are erased.
+    func erase(_ blocks: [Int32]) {
+        let sorted = blocks.sorted()
+        var start = sorted.startIndex
+        while start < sorted.endIndex {
+            var end = start + 1
+            while end < sorted.endIndex, sorted[end] == sorted[end - 1] + 1 { end += 1 }
+            precondition(sorted[start] >= 0 && sorted[end - 1] < layout.blocks, "no such KV block")
+            for layer in 0..<layout.layers {
+                let offset = (layer * layout.blocks + Int(sorted[start])) * blockBytes
+                buffer.erase(offset..<offset + (end - start) * blockBytes)
+            }
+            start = end
+        }
+    }
+
     func block(_ index: Int, layer: Int) -> UnsafeMutableRawPointer {
         unsafe buffer.base + (layer * layout.blocks + index) * blockBytes
     }

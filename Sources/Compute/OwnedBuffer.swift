@@ -26,6 +26,20 @@ final class OwnedBuffer {
         if rounded >= 4 << 20 { unsafe _ = madvise(memory, rounded, MADV_HUGEPAGE) }
     }
 
+    /// Writes zeros; whole pages are given back to the system and read as zeros.
+    func erase(_ range: Range<Int>) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= bytes)
+        let page = 4096
+        let first = (range.lowerBound + page - 1) / page * page
+        let last = range.upperBound / page * page
+        guard first < last, unsafe madvise(base + first, last - first, MADV_DONTNEED) == 0 else {
+            unsafe _ = memset(base + range.lowerBound, 0, range.count)
+            return
+        }
+        unsafe _ = memset(base + range.lowerBound, 0, first - range.lowerBound)
+        unsafe _ = memset(base + last, 0, range.upperBound - last)
+    }
+
     deinit { unsafe _ = munmap(base, bytes) }
 
     func floats(at offset: Int = 0) -> UnsafeMutablePointer<Float> {

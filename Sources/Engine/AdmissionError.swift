@@ -10,6 +10,8 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
     case unknownToken(Int32, vocabulary: Int)
     /// 400 `context_length_exceeded`: the prompt alone does not fit.
     case promptTooLong(tokens: Int, limit: Int)
+    /// 400: far beyond the limit, so that nobody counted to the end.
+    case promptOverflows(tokensMin: Int, limit: Int)
     /// 400 `context_length_exceeded`: prompt and `maxTokens` together do not fit.
     case tooManyTokens(prompt: Int, maxTokens: Int, limit: Int)
     /// 429 with Retry-After: the queue is full, or deeper than the request's deadline allows.
@@ -28,8 +30,8 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
     /// When trying again makes sense; nil for requests that can never be served.
     package var retryAfter: Duration? {
         switch self {
-        case .invalid, .emptyPrompt, .unknownToken, .promptTooLong, .tooManyTokens,
-            .deadlineExceeded, .tooManySequences:
+        case .invalid, .emptyPrompt, .unknownToken, .promptTooLong, .promptOverflows,
+            .tooManyTokens, .deadlineExceeded, .tooManySequences:
             nil
         case .overloaded(_, _, let after), .tooManyQueuedTokens(_, _, let after),
             .deadlineTooShort(_, _, let after), .shuttingDown(let after):
@@ -42,7 +44,7 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
         case .invalid(let error): error.remedy
         case .emptyPrompt: "Send at least one token."
         case .unknownToken: "Send token ids of this model's vocabulary."
-        case .promptTooLong(let tokens, let limit):
+        case .promptTooLong(let tokens, let limit), .promptOverflows(let tokens, let limit):
             "Shorten the prompt by \(tokens - limit) tokens, or start the server with a larger "
                 + "--max-model-tokens or --kv-cache-memory."
         case .tooManyTokens(let prompt, _, let limit):
@@ -66,6 +68,8 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
             return "Token id \(token) is not in the vocabulary of \(vocabulary) tokens. \(remedy)"
         case .promptTooLong(let tokens, let limit):
             return "The prompt has \(tokens) tokens; the limit is \(limit). \(remedy)"
+        case .promptOverflows(let tokens, let limit):
+            return "The prompt has at least \(tokens) tokens; the limit is \(limit). \(remedy)"
         case .tooManyTokens(let prompt, let maxTokens, let limit):
             return "The prompt's \(prompt) tokens and max_tokens \(maxTokens) make "
                 + "\(prompt + maxTokens); the limit is \(limit). \(remedy)"

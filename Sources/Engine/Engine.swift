@@ -92,9 +92,19 @@ final class EngineShared: Sendable {
             state.status.running = report.running
             state.status.blocksUsed = report.blocksUsed
             state.status.blocksCached = report.blocksCached
+            state.status.blocksPeak = max(
+                state.status.blocksPeak, report.blocksUsed + report.blocksCached)
             state.status.preemptions = report.preemptions
             if isStep { state.status.steps += 1 }
             state.status.generatedTokens += UInt64(newTokens)
+        }
+    }
+
+    func didShed(used: Int, cached: Int) {
+        state.withLock { state in
+            state.status.blocksUsed = used
+            state.status.blocksCached = cached
+            state.status.blocksPeak = used + cached
         }
     }
 
@@ -258,6 +268,12 @@ package final class Engine: Sendable {
             status.sinceProgress = state.liveCount == 0 ? .zero : now - state.lastProgress
             return status
         }
+    }
+
+    /// Lets go of prefix-cache content beyond `tokens`, the longest unused first, and gives the
+    /// memory of free KV blocks back to the system. Happens between two steps.
+    package func shedCache(keeping tokens: Int) {
+        shared.mailbox.post(.shed(cachedMax: tokens / shared.shape.blockTokens))
     }
 
     /// Refuses new requests from now on; those accepted go on. Returns at once.

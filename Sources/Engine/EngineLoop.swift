@@ -37,6 +37,9 @@ struct EngineLoop: ~Copyable {
             if isStopping { apply(.failAll(.shuttingDown)) }
         case .abort(let id):
             scheduler.apply(.abort(id))
+        case .shed(let cachedMax):
+            runner.erase(scheduler.shed(cachedMax: cachedMax))
+            shared.didShed(used: scheduler.pool.usedCount, cached: scheduler.pool.cachedCount)
         case .failAll(let error):
             for request in live.values { request.failure = error }
             scheduler.apply(.abortAll)

@@ -9,6 +9,8 @@ package struct EngineStatus: Sendable {
     package var blocksUsed = 0
     /// Blocks that hold only prefix-cache content and can be taken at any time.
     package var blocksCached = 0
+    /// Blocks that have had content at the same time so far: their memory has been touched.
+    package var blocksPeak = 0
     package var steps: UInt64 = 0
     package var preemptions: UInt64 = 0
     package var generatedTokens: UInt64 = 0

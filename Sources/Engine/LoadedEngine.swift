@@ -1,6 +1,5 @@
 import AutoGLMCompute
 package import AutoGLMModels
-import FoundationEssentials
 
 /// A model's weights in memory and the engine that runs them.
 package struct LoadedEngine: Sendable {
@@ -102,40 +101,8 @@ package struct LoadedEngine: Sendable {
         return blocks
     }
 
-    /// Bytes that can be taken without swapping, cgroup limits included.
-    package static func availableMemory() -> Int {
-        var available = 4 << 30
-        if let meminfo = readText("/proc/meminfo"),
-            let line = meminfo.split(separator: "\n").first(where: {
-                $0.hasPrefix("MemAvailable:")
-            }),
-            let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) })
-        {
-            available = kibibytes << 10
-        }
-        let groups = [
-            ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-            (
-                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                "/sys/fs/cgroup/memory/memory.usage_in_bytes"
-            ),
-        ]
-        for (limit, usage) in groups {
-            guard let limit = readText(limit).flatMap({ Int(trimmed($0)) }),
-                let usage = readText(usage).flatMap({ Int(trimmed($0)) })
-            else { continue }
-            available = min(available, max(limit - usage, 0))
-        }
-        return available
-    }
-
-    private static func readText(_ path: String) -> String? {
-        try? String(contentsOfFile: path, encoding: .utf8)
-    }
-
-    private static func trimmed(_ text: String) -> Substring {
-        text.prefix { $0 != "\n" }
-    }
+    /// Bytes that can be taken without swapping, limits of control groups included.
+    package static func availableMemory() -> Int { MemoryLimits().available() }
 
     /// A hash over what decides the bytes of an answer. Weight files count by name, size and
     /// time: reading them all again would take as long as loading.

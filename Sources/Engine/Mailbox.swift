@@ -6,6 +6,8 @@ import Synchronization
 enum EngineCommand: Sendable {
     case submit(Submission)
     case abort(SequenceID)
+    /// Keep at most so many blocks of prefix cache, and give back the memory of what is free.
+    case shed(cachedMax: Int)
     /// Fail everything that waits or runs.
     case failAll(GenerationError)
     /// ``failAll(_:)`` with "shutting down", then leave the thread.

@@ -55,6 +55,11 @@ struct ModelRunner: ~Copyable {
         self.vocabulary = min(vocabulary, rowWidth)
     }
 
+    /// Gives back the memory of blocks that nobody holds. Where a device cannot, it stays as it is.
+    func erase(_ blocks: [BlockID]) {
+        if !blocks.isEmpty { try? model.eraseBlocks(blocks.map(\.index)) }
+    }
+
     /// Computes the plan. When the step fails as a whole, each sequence is computed by itself, so
     /// that only those fail that cannot be computed; doing a row twice gives the same values.
     mutating func run(

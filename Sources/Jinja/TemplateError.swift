@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// Why a chat template could not be loaded or rendered.
 ///
 /// `kind` follows the exception Jinja2 would raise, so that behaviour can be compared with it;
@@ -41,7 +43,8 @@ package struct TemplateError: Error, Equatable, Sendable, CustomStringConvertibl
     }
 
     package var description: String {
-        let place = template.isEmpty ? "template" : "template \(template)"
+        let place = template.isEmpty ? "template" : "template \(excerpt(template))"
+        let message = excerpt(message, limit: 600)
         return line > 0
             ? "\(place), line \(line): \(kind.rawValue): \(message)"
             : "\(place): \(kind.rawValue): \(message)"

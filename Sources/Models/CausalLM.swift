@@ -19,6 +19,10 @@ package protocol CausalLM: AnyObject {
 
     /// Copies whole KV blocks inside the cache, all layers.
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError)
+
+    /// Overwrites KV blocks with zeros and gives their memory back to the system until they are
+    /// written again.
+    func eraseBlocks(_ blocks: [Int32]) throws(BackendError)
 }
 
 /// What an engine and its users need to know about a model.
@@ -138,6 +142,11 @@ final class DecoderModel<B: Backend>: CausalLM {
         let x = decoder.forward(context, batch)
         try unsafe backend.readLogits(
             x, norm: decoder.norm, head: decoder.head, batch, into: logits)
+    }
+
+    func eraseBlocks(_ blocks: [Int32]) throws(BackendError) {
+        guard let context else { preconditionFailure("an erasure before its cache was allocated") }
+        try backend.eraseBlocks(blocks, context.cache)
     }
 
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError) {

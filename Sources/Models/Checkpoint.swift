@@ -1,4 +1,5 @@
 package import AutoGLMCompute
+import AutoGLMJSON
 
 /// What the values of a tensor are, as the file says.
 package enum ElementType: Sendable, Equatable {

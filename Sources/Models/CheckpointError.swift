@@ -1,4 +1,5 @@
 package import AutoGLMCompute
+import AutoGLMJSON
 
 /// Why a checkpoint was refused: always the file, what in it, the value found and what to do.
 ///
@@ -68,22 +69,4 @@ func directory(of file: String) -> String {
 
 private func describe(_ shape: [Int]) -> String {
     shape.count <= 8 ? "\(shape)" : "[\(shape[0]), \(shape[1]), … \(shape.count) dimensions]"
-}
-
-/// Text of unknown origin made fit for one line: control characters escaped, and cut.
-func excerpt(_ text: String, limit: Int = 200) -> String {
-    var result = ""
-    var count = 0
-    for scalar in text.unicodeScalars {
-        if count == limit { return result + "…" }
-        if scalar.value < 32 || (127..<160).contains(scalar.value)
-            || scalar.properties.generalCategory == .format
-        {
-            result += "\\u{\(String(scalar.value, radix: 16))}"
-        } else {
-            result.unicodeScalars.append(scalar)
-        }
-        count += 1
-    }
-    return result
 }

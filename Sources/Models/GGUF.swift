@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 import FoundationEssentials
 
 /// A GGUF file, version 2 or 3, or all parts of a split one: metadata and where the tensors lie.

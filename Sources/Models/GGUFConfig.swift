@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 
 extension ModelConfig {
     /// Reads the configuration out of GGUF metadata.

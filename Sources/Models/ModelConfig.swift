@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// What a model is, read from `config.json` or from GGUF metadata; every number is checked.
 package struct ModelConfig: Sendable {
     /// The file it was read from; for messages.
@@ -68,7 +70,8 @@ extension ModelConfig {
         if !impossible.isEmpty {
             stopTokens.removeAll { impossible.contains($0) }
             warnings.append(
-                "stop tokens \(impossible) ignored: the vocabulary has \(vocabulary) rows")
+                "stop tokens \(excerpt("\(impossible)")) ignored: the vocabulary has "
+                    + "\(vocabulary) rows")
         }
         stopTokens = Set(stopTokens).sorted()
         if let token = beginToken, !(0..<vocabulary).contains(token) { beginToken = nil }

@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 
 /// Linear layers that `autoglm quantize` wrote: in panels, as the kernels want them.
 ///

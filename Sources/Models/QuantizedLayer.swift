@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 
 extension QuantizedTensors {
     /// One linear layer in memory: integers, a zero point and a scale for each group of columns.

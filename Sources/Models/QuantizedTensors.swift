@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 
 /// Linear layers stored as integers with scales: GPTQ, AWQ, compressed-tensors.
 ///

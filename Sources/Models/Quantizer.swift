@@ -1,4 +1,5 @@
 package import AutoGLMCompute
+import AutoGLMJSON
 import FoundationEssentials
 
 /// Rounds the weights of a model by a scheme and writes them as the kernels want them.
@@ -151,7 +152,7 @@ package struct Quantizer {
               },
             """
         let whole = text[...brace] + entry + text[text.index(after: brace)...]
-        try write(Data(whole.utf8), to: directory + "/config.json")
+        try writeNewFile(Array(whole.utf8), directory + "/config.json")
     }
 
     /// What belongs to a model besides weights and configuration.
@@ -168,17 +169,10 @@ package struct Quantizer {
         for name in names {
             // The bytes, not a link to them.
             let file = try CheckpointFile(path: sourceDirectory + "/" + name)
-            try write(
-                Data(try file.bytes(at: 0, count: file.byteCount)), to: directory + "/" + name)
+            try writeNewFile(
+                try file.bytes(at: 0, count: file.byteCount), directory + "/" + name)
         }
         return names
-    }
-
-    private func write(_ data: Data, to path: String) throws(CheckpointError) {
-        do { try data.write(to: URL(filePath: path)) } catch {
-            // Foundation's own words name its error domains.
-            throw .unreadable(file: path, reason: "cannot be written")
-        }
     }
 }
 

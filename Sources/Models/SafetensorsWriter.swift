@@ -37,16 +37,7 @@ final class SafetensorsWriter {
         if descriptor >= 0 { close(descriptor) }
     }
 
-    private func failure(_ code: Int32) -> CheckpointError {
-        let reason =
-            switch code {
-            case ENOSPC, EDQUOT: "the disk is full"
-            case EACCES, EPERM, EROFS: "permission denied"
-            case EEXIST: "it is there already"
-            default: "system error \(code)"
-            }
-        return .unreadable(file: path, reason: "cannot be written: \(reason)")
-    }
+    private func failure(_ code: Int32) -> CheckpointError { unwritable(path, code) }
 
     /// Starts a tensor; ``write(_:)`` must follow until it is whole.
     func begin(_ name: String, type: String, shape: [Int], byteCount: Int) {
@@ -140,19 +131,49 @@ final class SafetensorsWriter {
         if code != 0 { throw failure(code) }
     }
 
-    /// - Returns: 0, or the system's error.
     private func pour(_ bytes: UnsafeRawBufferPointer, at start: Int) -> Int32 {
-        var done = 0
-        while done < bytes.count {
-            let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
-            let count = unsafe pwrite(
-                descriptor, rest.baseAddress, min(rest.count, 64 << 20), off_t(start + done))
-            if count > 0 {
-                done += count
-            } else if count == 0 || errno != EINTR {
-                return count == 0 ? ENOSPC : errno
-            }
-        }
-        return 0
+        unsafe AutoGLMModels.pour(bytes, into: descriptor, at: start)
     }
+}
+
+/// Writes all of it, however little the system takes at a time.
+/// - Returns: 0, or the system's error.
+private func pour(
+    _ bytes: UnsafeRawBufferPointer, into descriptor: Int32, at start: Int
+) -> Int32 {
+    var done = 0
+    while done < bytes.count {
+        let rest = unsafe UnsafeRawBufferPointer(rebasing: bytes[done...])
+        let count = unsafe pwrite(
+            descriptor, rest.baseAddress, min(rest.count, 64 << 20), off_t(start + done))
+        if count > 0 {
+            done += count
+        } else if count == 0 || errno != EINTR {
+            return count == 0 ? ENOSPC : errno
+        }
+    }
+    return 0
+}
+
+private func unwritable(_ path: String, _ code: Int32) -> CheckpointError {
+    let reason =
+        switch code {
+        case ENOSPC, EDQUOT: "the disk is full"
+        case EACCES, EPERM, EROFS: "permission denied"
+        case EEXIST: "it is there already"
+        case EIO: "input/output error of the disk"
+        default: "system error \(code)"
+        }
+    return .unreadable(file: path, reason: "cannot be written: \(reason)")
+}
+
+/// Writes a new file and brings it to the disk.
+func writeNewFile(_ bytes: [UInt8], _ path: String) throws(CheckpointError) {
+    let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw unwritable(path, errno) }
+    var code = unsafe bytes.withUnsafeBytes { unsafe pour($0, into: descriptor, at: 0) }
+    if code == 0, fsync(descriptor) != 0 { code = errno }
+    // Some file systems tell only now that the disk is full.
+    if close(descriptor) != 0, code == 0 { code = errno }
+    if code != 0 { throw unwritable(path, code) }
 }

@@ -1,4 +1,5 @@
 import AutoGLMCompute
+import AutoGLMJSON
 
 /// What all views of the weights share: the tensors, the backend, and what was taken so far.
 final class WeightStore<B: Backend> {

@@ -113,6 +113,16 @@ struct Exposition {
         sample(name + "_total", [], [], Self.number(value))
     }
 
+    /// Several of one label that are read together.
+    mutating func counter(
+        _ name: String, _ help: String, label: String, _ values: [(String, Double)]
+    ) {
+        header(format == .openMetrics ? name : name + "_total", "counter", help)
+        for (value, number) in values {
+            sample(name + "_total", [label], [value], Self.number(number))
+        }
+    }
+
     mutating func end() {
         if format == .openMetrics { text += "# EOF\n" }
     }

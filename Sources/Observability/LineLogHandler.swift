@@ -18,10 +18,27 @@ package struct LineLogHandler: LogHandler {
     private let usesColor: Bool
     private let write: @Sendable (String) -> Void
 
-    /// - Parameter write: receives whole lines; standard error by default.
+    /// - Parameter sink: takes the lines, and tells of lost ones in a line of this form.
     package init(
         label: String, format: Format, level: Logger.Level = .info, usesColor: Bool = false,
-        write: @escaping @Sendable (String) -> Void = LineLogHandler.toStandardError
+        sink: LineSink
+    ) {
+        self.init(label: label, format: format, level: level, usesColor: usesColor) {
+            sink.write($0)
+        }
+        let handler = self
+        sink.onLoss { losses in
+            handler.line(.warning, "log lines were lost", [
+                ("lines", .stringConvertible(losses.values.reduce(0, +))),
+                ("reasons", .string(LineSink.summary(losses))),
+            ])
+        }
+    }
+
+    /// - Parameter write: receives whole lines.
+    package init(
+        label: String, format: Format, level: Logger.Level = .info, usesColor: Bool = false,
+        write: @escaping @Sendable (String) -> Void
     ) {
         self.label = label
         self.format = format
@@ -40,10 +57,16 @@ package struct LineLogHandler: LogHandler {
         if let provider = metadataProvider { all.merge(provider.get()) { _, new in new } }
         if let extra = event.metadata { all.merge(extra) { _, new in new } }
         if let error = event.error { all["error"] = "\(error)" }
-        let pairs = all.sorted { $0.key < $1.key }
+        write(line(event.level, "\(event.message)", all.sorted { $0.key < $1.key }))
+    }
+
+    private func line(
+        _ level: Logger.Level, _ message: String,
+        _ pairs: [(key: String, value: Logger.MetadataValue)]
+    ) -> String {
         switch format {
-        case .json: write(json(event.level, "\(event.message)", pairs))
-        case .human: write(human(event.level, "\(event.message)", pairs))
+        case .json: json(level, message, pairs)
+        case .human: human(level, message, pairs)
         }
     }
 
@@ -101,11 +124,11 @@ package struct LineLogHandler: LogHandler {
         Date.ISO8601FormatStyle(includingFractionalSeconds: true).format(Date.now)
     }
 
-    /// A client's bytes must not be able to start a line of their own.
+    /// A client's bytes must not be able to start a line of their own, nor to steer a terminal.
     private static func oneLine(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
-            if scalar.value < 0x20 || scalar.value == 0x7F {
+            if scalar.isUnprintable {
                 result += "?"
             } else {
                 result.unicodeScalars.append(scalar)
@@ -120,9 +143,5 @@ package struct LineLogHandler: LogHandler {
         var json = JSONWriter(options)
         json.string(text)
         return json.text
-    }
-
-    @Sendable package static func toStandardError(_ line: String) {
-        LineSink.standardError.write(line)
     }
 }

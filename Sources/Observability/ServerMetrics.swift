@@ -15,6 +15,10 @@ package final class ServerMetrics: Sendable {
         "http_request_duration_seconds", "Time from request head to the end of the answer.",
         labels: ["handler"], bounds: Buckets.durations)
     package let connections = Gauge("http_connections", "Open client connections.")
+    package let refusals = Counter(
+        "http_connection_refusals",
+        "Requests and connections ended before a handler could answer, by reason.",
+        labels: ["reason"])
 
     // Latency
     package let timeToFirstToken = Histogram(
@@ -54,6 +58,19 @@ package final class ServerMetrics: Sendable {
         "autoglm_memory_bandwidth_ratio",
         "Bytes read per second of decode steps over the memory bandwidth measured at the start; "
             + "absent for models below 512 MiB.")
+
+    // Memory
+    package let memory = Gauge(
+        "autoglm_memory_bytes",
+        "Memory by what holds it: the model and its KV blocks, and, of the room that requests "
+            + "share, bodies being received, texts being read (estimated) and prompts that wait.",
+        labels: ["pool"])
+    package let memoryRoom = Gauge(
+        "autoglm_memory_room_bytes", "Memory for requests: what the model and limits leave.")
+    package let memoryShare = Gauge(
+        "autoglm_memory_used_ratio", "Share of the room in use, as last measured.")
+    package let memoryActions = Counter(
+        "autoglm_memory_actions", "Steps taken because memory ran short.", labels: ["action"])
 
     // Tokens and outcomes
     package let promptTokens = Counter(

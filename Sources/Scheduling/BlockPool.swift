@@ -31,6 +31,8 @@ package struct BlockPool {
         var previous: Int32 = BlockPool.none
         var next: Int32 = BlockPool.none
         var isListed = false
+        /// Has been given out since its memory was last given back.
+        var isTouched = false
     }
 
     package let blockTokens: Int
@@ -69,6 +71,7 @@ package struct BlockPool {
             erase(index)
         }
         blocks[Int(index)].references = 1
+        blocks[Int(index)].isTouched = true
         usedCount += 1
         return BlockID(index)
     }
@@ -155,6 +158,28 @@ package struct BlockPool {
         } else {
             erase(block.index)
         }
+    }
+
+    /// Gives up cached blocks beyond `cachedMax`, the longest unused first.
+    /// - Returns: the blocks nobody needs the memory of: free ones that have been used since the
+    ///   last call.
+    package mutating func shed(cachedMax: Int) -> [BlockID] {
+        // Cached blocks stand at the end of the list, the longest unused first.
+        var index = first
+        while cachedCount > max(cachedMax, 0), index != Self.none {
+            let next = blocks[Int(index)].next
+            if blocks[Int(index)].content != Self.noContent { forget(BlockID(index)) }
+            index = next
+        }
+        var shed: [BlockID] = []
+        for index in blocks.indices
+        where blocks[index].isTouched && blocks[index].isListed
+            && blocks[index].content == Self.noContent
+        {
+            blocks[index].isTouched = false
+            shed.append(BlockID(Int32(index)))
+        }
+        return shed
     }
 
     // MARK: Content

@@ -93,6 +93,10 @@ package struct Scheduler {
         }
     }
 
+    /// Gives up prefix-cache content beyond `cachedMax` blocks.
+    /// - Returns: blocks whose memory nobody needs.
+    package mutating func shed(cachedMax: Int) -> [BlockID] { pool.shed(cachedMax: cachedMax) }
+
     private mutating func submit(_ request: SequenceRequest) {
         precondition(slotOf[request.id] == nil, "sequence ids are unique")
         precondition(!request.prompt.isEmpty && request.maxTokens > 0)

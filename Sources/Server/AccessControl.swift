@@ -3,12 +3,40 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 
+/// A key that opens the API, as a hash: the key itself is nowhere in memory for longer than it
+/// takes to make one of these.
+///
+/// The salt is new in every process, so that what is found in its memory fits no other table.
+package struct AccessKey: Sendable, Equatable {
+    private static let salt: [UInt8] = (0..<SHA256.byteCount).map { _ in UInt8.random(in: 0...255) }
+
+    private let hash: [UInt8]
+    /// Bytes of the key.
+    let length: Int
+
+    package init(_ key: String) {
+        self.init(key.utf8)
+    }
+
+    fileprivate init(_ key: some Collection<UInt8>) {
+        hash = SHA256.hash(Self.salt + key)
+        length = key.count
+    }
+
+    /// Compares in a time that does not depend on the keys.
+    package static func == (left: AccessKey, right: AccessKey) -> Bool {
+        var difference: UInt8 = 0
+        for (a, b) in zip(left.hash, right.hash) { difference |= a ^ b }
+        return difference == 0
+    }
+}
+
 /// The keys that open the API.
 struct KeyRing: Sendable {
-    private let keys: [[UInt8]]
+    private let keys: [AccessKey]
 
-    init(_ keys: [String]) {
-        self.keys = keys.map { Array($0.utf8) }
+    init(_ keys: [AccessKey]) {
+        self.keys = keys
     }
 
     /// - Parameter authorization: the request's `Authorization` header.
@@ -19,21 +47,12 @@ struct KeyRing: Sendable {
         guard let authorization, authorization.lowercased().hasPrefix(scheme) else {
             throw Self.refusal("Send 'Authorization: Bearer KEY'.")
         }
-        let given = Array(authorization.utf8.dropFirst(scheme.utf8.count))
+        let given = AccessKey(authorization.utf8.dropFirst(scheme.utf8.count))
         var known: Int?
-        // Every key is compared, in full, so that the time says nothing about which bytes match.
-        for (index, key) in keys.enumerated() where Self.isEqual(key, given) { known = index }
+        // Every key is compared, so that the time does not say which one it was.
+        for (index, key) in keys.enumerated() where key == given { known = index }
         guard let known else { throw Self.refusal("The API key is not one of this server's.") }
         return "key-\(known)"
-    }
-
-    /// Compares in a time that depends on the lengths alone.
-    static func isEqual(_ key: [UInt8], _ given: [UInt8]) -> Bool {
-        var difference = UInt8(key.count == given.count ? 0 : 1)
-        for index in key.indices {
-            difference |= key[index] ^ (index < given.count ? given[index] : 0)
-        }
-        return difference == 0
     }
 
     private static func refusal(_ message: String) -> APIError {

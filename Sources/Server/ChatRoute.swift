@@ -13,29 +13,43 @@ import NIOCore
 /// `POST /v1/chat/completions`
 struct ChatRoute: Sendable {
     let model: ChatModel
-    let options: ServerOptions
+    let intake: RequestIntake
     let metrics: ServerMetrics
 
+    private var options: ServerOptions { intake.options }
+
     func handle(_ http: Request, _ context: ServerContext) async throws -> Response {
-        let body = try await BodyReader(bytesMax: options.bodyBytesMax).read(http)
-        let request = try ChatCompletionRequest(body: body)
+        let (job, isStream) = try await intake.read(http, context) {
+            try await begin($0, http, context)
+        }
+        job.generation.watchClient()
+        return isStream ? job.stream() : try await job.whole()
+    }
+
+    @concurrent private func begin(
+        _ body: RequestBytes, _ http: Request, _ context: ServerContext
+    ) async throws -> (ChatJob, isStream: Bool) {
+        let request = try ChatCompletionRequest(body: body.bytes)
         let builder = RequestBuilder(
             model: model, options: options, maxTokensField: request.generation.maxTokensField)
         try builder.checkModel(request.model)
         let answer = try builder.answerOptions(request.generation, http, context)
         let conversation = Conversation(
             request.conversation, allowsParallelCalls: request.allowsParallelCalls)
-        let generation = try await Generation.start(builder, context, metrics) { [model] in
-            try await model.answer(conversation, answer)
+        let stream: AnswerStream
+        do {
+            stream = try await model.answer(conversation, answer)
+        } catch {
+            throw builder.refusal(error)
         }
         let identity = ResponseIdentity(
             id: RandomID.make("chatcmpl-"), created: Int(Date.now.timeIntervalSince1970),
             model: model.facts.name, systemFingerprint: model.facts.fingerprint,
             announcesUsage: request.stream.includesUsage)
         let job = ChatJob(
-            model: model, generation: generation, identity: identity,
-            wantsLogprobs: request.generation.topLogprobs != nil)
-        return request.stream.isStream ? job.stream() : try await job.whole()
+            model: model, generation: Generation(stream, builder, context, metrics),
+            identity: identity, wantsLogprobs: request.generation.topLogprobs != nil)
+        return (job, request.stream.isStream)
     }
 }
 

@@ -1,3 +1,4 @@
+import AutoGLMAPI
 import Synchronization
 
 /// What request handlers may know and do about the connection their request came over.
@@ -10,13 +11,33 @@ final class ClientConnection: Sendable {
         var onGone: (@Sendable () -> Void)?
         /// When the first byte of the request under way came.
         var firstByte: ContinuousClock.Instant?
+        /// What the client has been told in the handler's place.
+        var refusal: APIError?
     }
 
     let address: String
+    private let onBodyWanted: @Sendable () -> Void
     private let state = Mutex(State())
 
-    init(address: String) {
+    /// - Parameter onBodyWanted: called from any thread when a handler starts to read a body.
+    init(address: String, onBodyWanted: @escaping @Sendable () -> Void) {
         self.address = address
+        self.onBodyWanted = onBodyWanted
+    }
+
+    /// The request has passed its checks and its body is read from here on: only now is a client
+    /// that waits for `100 Continue` asked to send it.
+    func wantBody() { onBodyWanted() }
+
+    /// The connection has answered in the handler's place. Called by the event loop.
+    func refused(_ error: APIError) {
+        state.withLock { $0.refusal = error }
+        clientLeft()
+    }
+
+    /// Why there is nobody to answer; nil while there is.
+    var lossReason: APIError? {
+        state.withLock { $0.isGone ? $0.refusal ?? .clientLeft : nil }
     }
 
     /// The connection of the request being handled; nil when there is none, as in router tests.
@@ -62,33 +83,4 @@ final class ClientConnection: Sendable {
         }
         action?()
     }
-}
-
-/// Counts connections by client address.
-final class ConnectionCensus: Sendable {
-    private let counts = Mutex<[String: Int]>([:])
-    let perAddressMax: Int
-
-    init(perAddressMax: Int) {
-        self.perAddressMax = perAddressMax
-    }
-
-    /// Counts a new connection.
-    /// - Returns: whether it may be served.
-    func enter(_ address: String) -> Bool {
-        counts.withLock { counts in
-            let count = counts[address, default: 0] + 1
-            counts[address] = count
-            return count <= perAddressMax
-        }
-    }
-
-    func leave(_ address: String) {
-        counts.withLock { counts in
-            guard let count = counts[address] else { return }
-            counts[address] = count > 1 ? count - 1 : nil
-        }
-    }
-
-    var total: Int { counts.withLock { $0.values.reduce(0, +) } }
 }

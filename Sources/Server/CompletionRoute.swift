@@ -11,12 +11,23 @@ import HummingbirdCore
 /// `POST /v1/completions`
 struct CompletionRoute: Sendable {
     let model: ChatModel
-    let options: ServerOptions
+    let intake: RequestIntake
     let metrics: ServerMetrics
 
+    private var options: ServerOptions { intake.options }
+
     func handle(_ http: Request, _ context: ServerContext) async throws -> Response {
-        let body = try await BodyReader(bytesMax: options.bodyBytesMax).read(http)
-        let request = try CompletionRequest(body: body)
+        let (job, isStream) = try await intake.read(http, context) {
+            try await begin($0, http, context)
+        }
+        job.generation.watchClient()
+        return isStream ? job.stream() : try await job.whole()
+    }
+
+    @concurrent private func begin(
+        _ body: RequestBytes, _ http: Request, _ context: ServerContext
+    ) async throws -> (CompletionJob, isStream: Bool) {
+        let request = try CompletionRequest(body: body.bytes)
         let builder = RequestBuilder(
             model: model, options: options, promptField: "prompt",
             maxTokensField: request.generation.maxTokensField)
@@ -28,34 +39,33 @@ struct CompletionRoute: Sendable {
         }
         var answer = try builder.answerOptions(request.generation, http, context)
         answer.promptLogprobs = request.echo && wantsLogprobs
-        let prompts: [EncodedPrompt]
+        var prompts: [EncodedPrompt] = []
+        let stream: AnswerStream
         do {
-            prompts = try request.prompts.map { try encode($0, request) }
+            for prompt in request.prompts { prompts.append(try await encode(prompt, request)) }
+            stream = try model.complete(prompts.map(\.tokens), answer)
         } catch {
             throw builder.refusal(error)
         }
-        let options = answer
-        let generation = try await Generation.start(builder, context, metrics) { [model] in
-            try model.complete(prompts.map(\.tokens), options)
-        }
         let job = CompletionJob(
-            model: model, generation: generation,
+            model: model, generation: Generation(stream, builder, context, metrics),
             identity: ResponseIdentity(
                 id: RandomID.make("cmpl-"), created: Int(Date.now.timeIntervalSince1970),
                 model: model.facts.name, systemFingerprint: model.facts.fingerprint,
                 announcesUsage: request.stream.includesUsage),
             prompts: prompts, echoes: request.echo, wantsLogprobs: wantsLogprobs,
             choicesPerPrompt: request.generation.choices)
-        return request.stream.isStream ? job.stream() : try await job.whole()
+        return (job, request.stream.isStream)
     }
 
-    private func encode(
+    @concurrent private func encode(
         _ prompt: CompletionRequest.Prompt, _ request: CompletionRequest
-    ) throws -> EncodedPrompt {
+    ) async throws -> EncodedPrompt {
         switch prompt {
         case .text(let text):
-            let tokens = try model.text.encode(
-                text, addSpecial: request.addsSpecial, parsesSpecial: request.parsesSpecial)
+            let tokens = try await model.text.encodeInSlices(
+                text, addSpecial: request.addsSpecial, parsesSpecial: request.parsesSpecial,
+                tokensMax: model.promptTokensMax)
             let tokenizer = model.text.tokenizer
             return EncodedPrompt(
                 tokens: tokens, text: text,
@@ -67,7 +77,8 @@ struct CompletionRoute: Sendable {
                 throw AdmissionError.unknownToken(token, vocabulary: model.facts.vocabulary)
             }
             return EncodedPrompt(
-                tokens: tokens, text: request.echo ? try model.text.decode(tokens) : "")
+                tokens: tokens,
+                text: request.echo ? try await model.text.decodeInSlices(tokens) : "")
         }
     }
 }

@@ -24,7 +24,8 @@ extension APIError {
                 "value_out_of_range")
         case .emptyPrompt: self = invalid(promptField, "empty_prompt")
         case .unknownToken: self = invalid(promptField, "unknown_token")
-        case .promptTooLong: self = invalid(promptField, "context_length_exceeded")
+        case .promptTooLong, .promptOverflows:
+            self = invalid(promptField, "context_length_exceeded")
         case .tooManyTokens: self = invalid(maxTokensField, "context_length_exceeded")
         case .tooManySequences:
             self = invalid(promptField == "messages" ? "n" : promptField, "too_many_sequences")

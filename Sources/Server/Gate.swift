@@ -6,7 +6,6 @@ import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
-import NIOHTTP1
 
 /// What every request passes before its route and every answer after it: ids, host and key checks,
 /// the drain switch, errors as JSON, metrics and the log line.
@@ -15,6 +14,7 @@ struct Gate: RouterMiddleware {
     let options: ServerOptions
     let state: ServerState
     let metrics: ServerMetrics
+    let budget: MemoryBudget
     let keys: KeyRing
     let hosts: HostList
 
@@ -34,6 +34,7 @@ struct Gate: RouterMiddleware {
         var response: Response
         do {
             if isWork, !entered { throw APIError.draining }
+            if isWork, budget.pressure >= .refuseWork { throw APIError.memoryShort }
             context.tenant = try check(request, route: route)
             // The key's number; the key itself is in no line at any level.
             if !context.tenant.isEmpty { ticket.note("key", "\(context.tenant)") }
@@ -56,9 +57,7 @@ struct Gate: RouterMiddleware {
             if answer.status == 405, let route {
                 response.headers[.allow] = route.methods.map(\.rawValue).joined(separator: ", ")
             }
-            if answer.endsConnection || Self.mayLeaveBody(request) {
-                response.headers[.connection] = "close"
-            }
+            if answer.endsConnection { response.headers[.connection] = "close" }
         }
         response.headers[.requestID] = context.requestID
         response.headers[.processingTime] = String(
@@ -105,13 +104,6 @@ struct Gate: RouterMiddleware {
 
     /// - Returns: the caller's tenant.
     private func check(_ request: Request, route: Route?) throws(APIError) -> String {
-        if (request.head.path?.utf8.count ?? 0) > RequestLimits.urlBytes {
-            throw APIError(
-                status: 414, kind: .invalidRequest,
-                message: "The address is longer than \(RequestLimits.urlBytes) bytes.",
-                code: "url_too_long")
-        }
-        if request.headers.count > RequestLimits.headerCount { throw .headersTooLarge }
         try hosts.check(request)
         // Paths that do not exist are closed too: a stranger learns nothing about them.
         return route?.needsKey ?? true ? try keys.tenant(request.headers[.authorization]) : ""
@@ -127,15 +119,8 @@ struct Gate: RouterMiddleware {
             } else {
                 .unknownPath(request.uri.path)
             }
-        case is HTTPParserError: .malformedRequest
         default: .internalError
         }
-    }
-
-    /// Whether so much of a refused request may be under way that reading on is not worth it.
-    private static func mayLeaveBody(_ request: Request) -> Bool {
-        if let length = request.headers[.contentLength] { return (Int(length) ?? 0) > 65_536 }
-        return request.headers[.transferEncoding] != nil
     }
 
     static func response(_ error: APIError) -> Response {
@@ -151,8 +136,8 @@ extension APIError {
     /// Whether the client's next request on this connection would be misread or unwelcome.
     fileprivate var endsConnection: Bool {
         switch status {
-        case 401, 413, 414, 415, 431: true
-        default: code == "malformed_request"
+        case 401, 413, 415: true
+        default: false
         }
     }
 }

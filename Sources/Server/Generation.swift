@@ -15,31 +15,20 @@ struct Generation: Sendable {
     let ticket: RequestTicket?
     private let fields: RequestBuilder
 
-    /// Starts an answer; a client that leaves meanwhile ends what is computed for it.
-    static func start(
-        _ fields: RequestBuilder, _ context: ServerContext, _ metrics: ServerMetrics,
-        _ answer: @escaping @Sendable () async throws -> AnswerStream
-    ) async throws -> Generation {
-        // A task of its own, so that the event loop can cancel it: rendering and the choice of a
-        // tool take a while.
-        let task = Task { try await answer() }
-        context.connection?.whenGone { task.cancel() }
-        let stream: AnswerStream
-        do {
-            stream = try await withTaskCancellationHandler {
-                try await task.value
-            } onCancel: {
-                task.cancel()
-            }
-        } catch {
-            context.connection?.clear()
-            if context.connection?.isGone ?? false { throw APIError.clientLeft }
-            throw fields.refusal(error)
-        }
-        context.connection?.whenGone { stream.abort() }
-        return Generation(
-            stream: stream, connection: context.connection, metrics: metrics,
-            ticket: context.ticket, fields: fields)
+    init(
+        _ stream: AnswerStream, _ fields: RequestBuilder, _ context: ServerContext,
+        _ metrics: ServerMetrics
+    ) {
+        self.stream = stream
+        self.fields = fields
+        self.metrics = metrics
+        connection = context.connection
+        ticket = context.ticket
+    }
+
+    /// From here on a client that leaves ends what is computed for it.
+    func watchClient() {
+        connection?.whenGone { [stream] in stream.abort() }
     }
 
     /// Hands every event to `each`, many at a time when they come faster than `each` returns.

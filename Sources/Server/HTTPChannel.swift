@@ -1,4 +1,5 @@
 import AutoGLMAPI
+import AutoGLMObservability
 import HTTPTypes
 import HummingbirdCore
 import Logging
@@ -7,7 +8,8 @@ import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
 
-/// HTTP/1 connections with our limits: Hummingbird's channel, plus census and time limits.
+/// HTTP/1 connections: our own reading of requests and ends of connections around Hummingbird's
+/// loop over requests and answers.
 struct HTTPChannel: ServerChildChannel, HTTPChannelHandler {
     struct Value: ServerChildChannelValue {
         let parts: NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
@@ -17,35 +19,32 @@ struct HTTPChannel: ServerChildChannel, HTTPChannelHandler {
 
     let responder: HTTPChannelHandler.Responder
     let timeouts: ConnectionHandler.Timeouts
+    let limits: RequestParser.Limits
     let census: ConnectionCensus
+    let metrics: ServerMetrics
     let slot: ModelSlot
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
             let address = channel.remoteAddress?.ipAddress ?? "local"
-            let isWelcome = census.enter(address)
-            channel.closeFuture.whenComplete { [census] _ in census.leave(address) }
-            let connection = ClientConnection(address: address)
-            let handler = ConnectionHandler(
-                timeouts: timeouts, connection: connection,
-                refusal: isWelcome ? nil : .tooManyConnections(limit: census.perAddressMax))
-
-            var limits = NIOHTTPDecoderLimitConfiguration()
-            limits.maxHeaderFieldSize = RequestLimits.headerBytes
-            limits.maxHeaderListSize = RequestLimits.headerBytes
-            limits.maxHeaderFieldCount = RequestLimits.headerCount
+            let pipeline = channel.pipeline
+            let (id, admission) = census.enter(
+                channel.remoteAddress?.networkAddress ?? "local",
+                order: { pipeline.fireUserInboundEventTriggered($0) })
+            channel.closeFuture.whenComplete { [census] _ in census.leave(id) }
+            let connection = ClientConnection(address: address) {
+                pipeline.fireUserInboundEventTriggered(ConnectionHandler.Order.continue)
+            }
             // Framing depends on the request's version, which the encoder does not know.
             var encoder = HTTPResponseEncoder.Configuration()
             encoder.automaticallySetFramingHeaders = false
-            let pipeline = channel.pipeline.syncOperations
-            try pipeline.addHandler(ByteWatch(handler))
-            try pipeline.configureHTTPServerPipeline(
-                withPipeliningAssistance: false, withErrorHandling: false,
-                withOutboundHeaderValidation: false, withEncoderConfiguration: encoder,
-                withDecoderLimitConfiguration: limits)
-            try pipeline.addHandler(handler)
-            try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: false))
-            try pipeline.addHandler(HTTPConnectionStateHandler(idleTimeout: nil, logger: logger))
+            let handlers = pipeline.syncOperations
+            try handlers.addHandler(HTTPResponseEncoder(configuration: encoder))
+            try handlers.addHandler(
+                ConnectionHandler(
+                    timeouts: timeouts, limits: limits, connection: connection,
+                    admission: admission, metrics: metrics))
+            try handlers.addHandler(HTTP1ToHTTPServerCodec(secure: false))
             return Value(
                 parts: try NIOAsyncChannel(
                     wrappingChannelSynchronously: channel,
@@ -66,26 +65,24 @@ struct HTTPChannel: ServerChildChannel, HTTPChannelHandler {
     }
 }
 
+extension SocketAddress {
+    /// Whom connections are counted for: the address, of IPv6 the network that one client has to
+    /// itself.
+    var networkAddress: String? {
+        guard case .v6 = self, let text = ipAddress else { return ipAddress }
+        if text.hasPrefix("::ffff:"), text.contains(".") { return String(text.dropFirst(7)) }
+        let groups = text.split(separator: ":", omittingEmptySubsequences: false)
+        // The text of an address leaves out one run of zeros; most have none in the first half.
+        if let gap = groups.firstIndex(of: ""), gap < 4 { return text }
+        return groups.prefix(4).joined(separator: ":") + "::"
+    }
+}
+
 extension APIError {
-    static let headersTooLarge = APIError(
-        status: 431, kind: .invalidRequest,
-        message: "The request's headers are larger than \(RequestLimits.headerBytes) bytes or "
-            + "more than \(RequestLimits.headerCount).",
-        code: "headers_too_large")
-    static let malformedRequest = APIError(
-        status: 400, kind: .invalidRequest, message: "The request is not valid HTTP/1.1.",
-        code: "malformed_request")
     static let headerTimeout = APIError(
         status: 408, kind: .invalidRequest, message: "The request's headers took too long.",
         code: "request_timeout")
     static let bodyTimeout = APIError(
         status: 408, kind: .invalidRequest, message: "The request's body took too long.",
         code: "request_timeout")
-
-    static func tooManyConnections(limit: Int) -> APIError {
-        APIError(
-            status: 429, kind: .rateLimit,
-            message: "More than \(limit) connections from one address. Close some.",
-            code: "too_many_connections", retryAfter: 1)
-    }
 }

@@ -13,6 +13,8 @@ package struct ModelServer: Sendable {
     let options: ServerOptions
     let state = ServerState()
     let census: ConnectionCensus
+    let budget: MemoryBudget
+    let texts: TextPool
     package let metrics: ServerMetrics
 
     /// - Throws: ``ServerOptionsError``
@@ -23,7 +25,11 @@ package struct ModelServer: Sendable {
         self.slot = slot
         self.options = options
         self.metrics = metrics
-        census = ConnectionCensus(perAddressMax: options.connectionsPerAddressMax)
+        census = ConnectionCensus(
+            .init(
+                options, descriptors: DescriptorLimit.current, used: DescriptorLimit.used))
+        budget = MemoryBudget(shares: options.memoryShares)
+        texts = TextPool(threads: options.textThreads)
     }
 
     /// A server of a model that is already there.
@@ -37,7 +43,7 @@ package struct ModelServer: Sendable {
         let router = Router(context: ServerContext.self)
         router.add(
             middleware: Gate(
-                slot: slot, options: options, state: state, metrics: metrics,
+                slot: slot, options: options, state: state, metrics: metrics, budget: budget,
                 keys: KeyRing(options.keys), hosts: HostList(options)))
         // The connection leaves out the body of what answers HEAD.
         for route in Route.allCases {
@@ -54,19 +60,21 @@ package struct ModelServer: Sendable {
         _ route: Route, _ request: Request, _ context: ServerContext
     ) async throws -> Response {
         let status = StatusRoutes(
-            slot: slot, options: options, state: state, metrics: metrics, census: census)
+            slot: slot, options: options, state: state, metrics: metrics, census: census,
+            budget: budget)
+        let intake = RequestIntake(budget: budget, texts: texts, options: options)
         switch route {
         case .chatCompletions:
-            let chat = ChatRoute(model: try slot.model(), options: options, metrics: metrics)
+            let chat = ChatRoute(model: try slot.model(), intake: intake, metrics: metrics)
             return try await chat.handle(request, context)
         case .completions:
-            let route = CompletionRoute(model: try slot.model(), options: options, metrics: metrics)
+            let route = CompletionRoute(model: try slot.model(), intake: intake, metrics: metrics)
             return try await route.handle(request, context)
         case .tokenize:
-            let tokens = TokenRoutes(model: try slot.model(), options: options)
+            let tokens = TokenRoutes(model: try slot.model(), intake: intake)
             return try await tokens.tokenize(request, context)
         case .detokenize:
-            let tokens = TokenRoutes(model: try slot.model(), options: options)
+            let tokens = TokenRoutes(model: try slot.model(), intake: intake)
             return try await tokens.detokenize(request, context)
         case .models: return try status.models()
         case .model: return try status.model(request)
@@ -88,20 +96,28 @@ package struct ModelServer: Sendable {
         onListening: (@Sendable (Int) -> Void)? = nil
     ) -> some ApplicationProtocol {
         let timeouts = ConnectionHandler.Timeouts(options)
+        var limits = RequestParser.Limits()
+        limits.bodyBytes = options.bodyBytesMax
         let onListening = onListening ?? options.onListening
         // The framework's lines say nothing that ours do not, and show its internals.
         var frameworkLogger = options.logger
         frameworkLogger.logLevel = .critical
         return Application(
             router: router(),
-            server: HTTPServerBuilder { responder in
-                HTTPChannel(responder: responder, timeouts: timeouts, census: census, slot: slot)
+            server: HTTPServerBuilder { [limits] responder in
+                HTTPChannel(
+                    responder: responder, timeouts: timeouts, limits: limits, census: census,
+                    metrics: metrics, slot: slot)
             },
             configuration: .init(
                 address: .hostname(options.host, port: options.port), serverName: "autoglm",
-                availableConnectionsDelegate: MaximumAvailableConnections(
-                    options.connectionsMax)),
+                backlog: 1_024),
             onServerRunning: { channel in
+                let gate = channel.eventLoop.submit { [metrics] in
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptGate(metrics: metrics), position: .first)
+                }
+                try? await gate.get()
                 onListening?(channel.localAddress?.port ?? 0)
                 await slot.settled(within: options.settleTime)
             },

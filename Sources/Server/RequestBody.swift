@@ -3,31 +3,46 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import NIOCore
-import NIOHTTP1
 
-/// Reads request bodies within their limit.
+/// A body, and the memory that is held for it.
+struct RequestBytes: Sendable {
+    var bytes: [UInt8] = []
+    let memory: MemoryReservation
+}
+
+/// Reads request bodies within their limit and the memory budget: while memory is short, nothing
+/// is taken from the socket.
 struct BodyReader: Sendable {
     let bytesMax: Int
+    let budget: MemoryBudget
+    let principal: String
 
     /// The whole body of a JSON request.
     /// - Throws: ``APIError``: 415 for another type or a compressed body, 413 before anything is
     ///   read when the declared length is too large, or as soon as the limit is passed.
-    func read(_ request: Request) async throws -> [UInt8] {
+    func read(_ request: Request) async throws -> RequestBytes {
         try checkHeaders(request)
-        var bytes: [UInt8] = []
+        var body = RequestBytes(
+            memory: try await budget.reserve(0, .bodies, principal: principal))
         if let length = request.headers[.contentLength].flatMap({ Int($0) }) {
-            if length > bytesMax { throw tooLarge(length) }
-            bytes.reserveCapacity(length)
-        }
-        do {
-            for try await buffer in request.body {
-                if bytes.count + buffer.readableBytes > bytesMax { throw tooLarge(nil) }
-                bytes.append(contentsOf: buffer.readableBytesView)
+            if length > bytesMax {
+                throw APIError.bodyTooLarge(limit: bytesMax, given: length)
             }
-        } catch is HTTPParserError {
-            throw APIError.malformedRequest
+            // Address space; memory comes with the bytes.
+            body.bytes.reserveCapacity(length)
         }
-        return bytes
+        ClientConnection.current?.wantBody()
+        for try await buffer in request.body {
+            let more = buffer.readableBytes
+            if body.bytes.count + more > bytesMax {
+                throw APIError.bodyTooLarge(limit: bytesMax)
+            }
+            try await body.memory.grow(by: more)
+            body.bytes.append(contentsOf: buffer.readableBytesView)
+        }
+        // A body that ends with its connection is not whole.
+        if let reason = ClientConnection.current?.lossReason { throw reason }
+        return body
     }
 
     private func checkHeaders(_ request: Request) throws(APIError) {
@@ -46,13 +61,5 @@ struct BodyReader: Sendable {
                 message: "Send the body as 'Content-Type: application/json'.",
                 code: "unsupported_media_type")
         }
-    }
-
-    private func tooLarge(_ length: Int?) -> APIError {
-        let given = length.map { " of \($0) bytes" } ?? ""
-        return APIError(
-            status: 413, kind: .invalidRequest,
-            message: "The body\(given) is larger than the limit of \(bytesMax) bytes.",
-            code: "body_too_large")
     }
 }

@@ -45,8 +45,7 @@ struct RequestBuilder: Sendable {
         answer.priority = fields.priority
         answer.tenant = context.tenant
         answer.timeline = RequestTimeline(received: context.arrival)
-        let deadline = try Self.milliseconds(http, .deadline, RequestLimits.deadline)
-        answer.deadline = [deadline, options.requestTimeout].compactMap(\.self).min()
+        answer.deadline = try Self.deadline(of: http, options)
         answer.queueTimeout = try Self.milliseconds(
             http, .queueTimeout, RequestLimits.queueTimeout)
         if model.text.tokenizer == nil, !fields.stops.isEmpty {
@@ -58,6 +57,14 @@ struct RequestBuilder: Sendable {
             throw refusal(AdmissionError.invalid(error))
         }
         return answer
+    }
+
+    /// What is left to a request from its first byte, by its header and the operator's limit.
+    static func deadline(
+        of http: Request, _ options: ServerOptions
+    ) throws(APIError) -> Duration? {
+        let deadline = try milliseconds(http, .deadline, RequestLimits.deadline)
+        return [deadline, options.requestTimeout].compactMap(\.self).min()
     }
 
     private static func milliseconds(

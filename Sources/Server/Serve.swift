@@ -18,6 +18,8 @@ import UnixSignals
 package func serve(
     options: ServerOptions, metrics: ServerMetrics, load: @escaping ModelLoader
 ) async throws {
+    DescriptorLimit.raise(options.logger)
+    MemoryLimits.settleAllocator()
     let slot = ModelSlot()
     let server = try ModelServer(slot: slot, options: options, metrics: metrics)
     if options.isInsecure, !ServerOptions.isLoopback(options.host), options.keys.isEmpty {
@@ -42,6 +44,11 @@ package func serve(
                         slot: slot, options: options, listening: listening, load: load),
                     successTerminationBehavior: .ignore,
                     failureTerminationBehavior: .gracefullyShutdownGroup),
+                .init(
+                    service: MemoryMonitor(
+                        slot: slot, state: server.state, budget: server.budget,
+                        census: server.census, options: options, metrics: metrics),
+                    successTerminationBehavior: .ignore),
                 .init(service: DrainService(server: server)),
             ],
             gracefulShutdownSignals: options.handlesSignals ? [.sigterm, .sigint] : [],
@@ -83,6 +90,7 @@ private func exitOnSecondSignal(_ logger: Logger) async {
         count += 1
         if count == 2 {
             logger.warning("stopping at once")
+            LineSink.standardError.flush(within: .milliseconds(200))
             // Nothing is on disk that could be torn, and threads may be in the middle of a step.
             _exit(130)
         }

@@ -9,6 +9,8 @@ struct ServerContext: RequestContext {
     var requestID = ""
     /// Whose request this is; prefix-cache blocks are shared within a tenant only.
     var tenant = ""
+    /// Whose share of memory and text work this request takes: a key's, or an address's.
+    var principal: String { tenant.isEmpty ? connection?.address ?? "" : "key \(tenant)" }
     /// Ends when the answer has been written out.
     var ticket: RequestTicket?
     /// The request's first byte.

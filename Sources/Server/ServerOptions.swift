@@ -8,7 +8,7 @@ package struct ServerOptions: Sendable {
     /// 0 lets the system choose.
     package var port = 8000
     /// Bearer keys; without any, every local program may use the server.
-    package var keys: [String] = []
+    package var keys: [AccessKey] = []
     /// Allows listening to the network without keys.
     package var isInsecure = false
     /// Names under which clients may address this server, beside its own loopback names. Defends
@@ -23,6 +23,10 @@ package struct ServerOptions: Sendable {
     package var connectionsPerAddressMax = 256
     package var headerTimeout: Duration = .seconds(10)
     package var bodyIdleTimeout: Duration = .seconds(30)
+    /// Longest time for which a body is waited for.
+    package var bodyTotalTimeout: Duration = .seconds(600)
+    /// Bytes per second that a client must send of a body, or read of an answer; 0 for any speed.
+    package var bodyRateMin = 512
     package var idleTimeout: Duration = .seconds(75)
     package var writeStallTimeout: Duration = .seconds(30)
     /// Longest time a request may take in all; nil leaves that to the client and its patience.
@@ -39,6 +43,12 @@ package struct ServerOptions: Sendable {
     /// How often the loading of a model is logged; nil where something else shows it.
     package var loadingLogInterval: Duration? = .seconds(5)
 
+    /// Threads that read long requests; half of the cores by default.
+    package var textThreads: Int?
+    /// Bytes this process may take beside the model; what is free by default.
+    package var memoryMax: Int?
+    package var memoryShares = MemoryShares()
+
     /// Called with the port once the server accepts connections.
     package var onListening: (@Sendable (Int) -> Void)?
     /// Whether SIGTERM and SIGINT end the server; tests and embedders say no.
@@ -54,8 +64,8 @@ package struct ServerOptions: Sendable {
     /// Refuses combinations that would open the machine to strangers.
     package func validate() throws(ServerOptionsError) {
         if !Self.isLoopback(host), keys.isEmpty, !isInsecure { throw .openToNetwork(host: host) }
-        for key in keys where !(8...512).contains(key.utf8.count) {
-            throw .badKey(bytes: key.utf8.count)
+        for key in keys where !(8...512).contains(key.length) {
+            throw .badKey(bytes: key.length)
         }
         guard (0...65_535).contains(port) else { throw .badPort(port) }
     }

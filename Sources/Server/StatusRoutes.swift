@@ -15,6 +15,7 @@ struct StatusRoutes: Sendable {
     let state: ServerState
     let metrics: ServerMetrics
     let census: ConnectionCensus
+    let budget: MemoryBudget
 
     /// The process runs.
     func live() -> Response { status("ok", .ok) }
@@ -123,6 +124,7 @@ struct StatusRoutes: Sendable {
                 total: engine.blocksTotal, used: engine.blocksUsed, cached: engine.blocksCached)
             metrics.preemptions.raise(to: Double(engine.preemptions))
         }
+        budget.report(to: metrics, slot.loaded)
         metrics.connections.set(Double(census.total))
         metrics.ready.set((try? ready())?.status == .ok ? 1 : 0)
         let format = ExpositionFormat.preferred(accept: request.headers[.accept])

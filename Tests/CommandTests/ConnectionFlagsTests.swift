@@ -11,6 +11,7 @@ import Testing
         ("--write-timeout", 1, 3_600), ("--max-connections", 1, 1_000_000),
         ("--max-connections-per-address", 1, 1_000_000), ("--max-body-size", 1_024, 1 << 30),
         ("--keep-alive-interval", 1, 3_600), ("--stall-after", 1, 86_400),
+        ("--body-total-timeout", 1, 86_400), ("--min-body-rate", 0, 1_000_000),
     ]
 
     @Test func withoutFlagsNothingChanges() throws {
@@ -27,6 +28,8 @@ import Testing
         #expect(options.bodyBytesMax == defaults.bodyBytesMax)
         #expect(options.keepAliveInterval == defaults.keepAliveInterval)
         #expect(options.stallAfter == defaults.stallAfter)
+        #expect(options.bodyTotalTimeout == defaults.bodyTotalTimeout)
+        #expect(options.bodyRateMin == defaults.bodyRateMin)
     }
 
     @Test func everyFlagArrives() throws {
@@ -44,6 +47,8 @@ import Testing
         #expect(options.bodyBytesMax == 2_008)
         #expect(options.keepAliveInterval == .seconds(2_009))
         #expect(options.stallAfter == .seconds(2_010))
+        #expect(options.bodyTotalTimeout == .seconds(2_011))
+        #expect(options.bodyRateMin == 2_012)
     }
 
     @Test(arguments: flags)

@@ -254,6 +254,26 @@ struct AttentionRig {
         #expect(rest == Array(expected.suffix(rest.count)))
     }
 
+    /// Erased blocks are zeros, as new ones are, and their neighbours keep what they hold.
+    @Test func erasedBlocksAreAsNew() throws {
+        var random = Random(16)
+        let c = AttentionCase(set: .preferred, precision: .f32, format: .f32)
+        let shape = Self.shapes[0]
+        let qkv = random.floats(40 * shape.columns)
+        let fresh = try AttentionRig(c, shape, blocks: 600)
+        let used = try AttentionRig(c, shape, blocks: 600)
+        for first in stride(from: Int32(0), to: 600, by: 3) {
+            _ = used.step([(qkv, 0..<40, [first, first + 1, first + 2])])
+        }
+        try used.backend.eraseBlocks((0..<597).filter { $0 % 7 != 0 }, used.cache)
+        // Rows 20 and on read what row 0…19 left: zeros in both.
+        let expected = bits(fresh.step([(qkv, 20..<40, [1, 2, 3])])[0])
+        #expect(bits(used.step([(qkv, 20..<40, [1, 2, 3])])[0]) == expected)
+        let kept = bits(fresh.step([(qkv, 0..<40, [597, 598, 599])])[0])
+        let rest = bits(used.step([(qkv, 20..<40, [597, 598, 599])])[0])
+        #expect(rest == Array(kept.suffix(rest.count)))
+    }
+
     @Test func positionsBeyondTheModelAreAnError() throws {
         let c = AttentionCase(set: .preferred, precision: .f32, format: .f32)
         let rig = try AttentionRig(c, Self.shapes[0], blocks: 300)

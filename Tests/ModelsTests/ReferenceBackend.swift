@@ -358,6 +358,16 @@ final class ReferenceBackend: Backend {
 
     func bytes(of matrix: Matrix) -> Int { matrix.values.count * 4 }
 
+    func eraseBlocks(_ blocks: [Int32], _ cache: Cache) {
+        let size = cache.layout.blockTokens * cache.layout.kvHeads * cache.layout.headDim
+        for block in blocks {
+            for layer in 0..<cache.layout.layers {
+                let start = cache.offset(layer: layer, block: Int(block), token: 0, head: 0)
+                for i in start..<start + size { (cache.keys[i], cache.values[i]) = (0, 0) }
+            }
+        }
+    }
+
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)], _ cache: Cache) throws(BackendError) {
         let size = cache.layout.blockTokens * cache.layout.kvHeads * cache.layout.headDim
         for pair in pairs {

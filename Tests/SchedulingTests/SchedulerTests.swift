@@ -131,6 +131,29 @@ import Testing
         #expect(scheduler.plan(now: .zero).entries.map(\.range) == [0..<20])
     }
 
+    /// The longest unused goes first, and memory is given back once.
+    @Test func shedKeepsTheNewest() throws {
+        var pool = BlockPool(blocks: 6, blockTokens: 1)
+        let root = pool.root(of: "")
+        var blocks: [BlockID] = []
+        for token in Int32(0)..<4 {
+            let given = pool.allocate()
+            let block = try #require(given)
+            _ = pool.register(block, parent: root, history: [token], start: 0)
+            blocks.append(block)
+        }
+        let last = pool.allocate()
+        let plain = try #require(last)
+        for block in blocks { pool.release(block) }
+        pool.release(plain)
+        let shed = pool.shed(cachedMax: 1)
+        #expect(Set(shed) == Set([plain] + blocks.prefix(3)))
+        #expect(pool.cachedCount == 1)
+        #expect(pool.find(parent: root, history: [3], start: 0)?.block == blocks[3])
+        #expect(pool.shed(cachedMax: 1).isEmpty)
+        #expect(pool.firstFault(holders: [:]) == nil)
+    }
+
     @Test func aFailedSequenceLeavesNothingInTheCache() {
         var scheduler = scheduler(step: 64)
         scheduler.apply(.submit(request(1, prompt: 20)))

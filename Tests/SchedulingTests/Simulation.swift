@@ -67,6 +67,7 @@ struct Simulation {
             scheduler.apply(.abort(SequenceID(1 << 40)))
         }
         if faults, random.chance(1), random.chance(5) { scheduler.apply(.abortAll) }
+        if random.chance(5) { try shed() }
         scheduler.prefillTokensMax = random.int(1...scheduler.limits.stepTokens)
         var plan = scheduler.plan(now: now)
         try check("plan")
@@ -79,6 +80,18 @@ struct Simulation {
         for entry in plan.entries { results.append(try run(entry)) }
         for delivery in scheduler.commit(results) { try deliver(delivery) }
         try check("commit")
+    }
+
+    /// What is given back is lost: nobody may read it again.
+    private mutating func shed() throws {
+        let cachedMax = random.int(0...scheduler.limits.blocks)
+        for block in scheduler.shed(cachedMax: cachedMax) {
+            memory[Int(block.index)] = memory[Int(block.index)].map { _ in 0 }
+        }
+        if scheduler.pool.cachedCount > cachedMax {
+            throw SimulationFault(description: "seed \(seed): cached blocks are left")
+        }
+        try check("shed")
     }
 
     private mutating func submit() {

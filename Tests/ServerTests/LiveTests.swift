@@ -60,9 +60,9 @@ import Testing
 
     @Test func slowHeadersAndBodiesTimeOut() async throws {
         let server = try TestServer {
-            $0.headerTimeout = .milliseconds(200)
-            $0.bodyIdleTimeout = .milliseconds(200)
-            $0.idleTimeout = .milliseconds(200)
+            $0.headerTimeout = .milliseconds(600)
+            $0.bodyIdleTimeout = .milliseconds(600)
+            $0.idleTimeout = .milliseconds(600)
         }
         try await server.test { client in
             let port = client.port
@@ -151,8 +151,15 @@ import Testing
             let held = try (0..<4).map { _ in try RawClient(port: client.port) }
             for raw in held { await raw.send("GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n") }
             for raw in held { #expect(await raw.read(until: "pong").contains("pong")) }
+            // One says what it wants, one never does.
             let refused = try RawClient(port: client.port)
+            await refused.send("GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
             #expect(await refused.read().hasPrefix("HTTP/1.1 429"))
+            let silent = try RawClient(port: client.port)
+            #expect(await silent.read().hasPrefix("HTTP/1.1 429"))
+            let probe = try RawClient(port: client.port)
+            await probe.send("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            #expect(await probe.read().hasPrefix("HTTP/1.1 200"))
             for raw in held { raw.leave() }  // held until here
         }
         #expect(await eventually { server.server.census.total == 0 })

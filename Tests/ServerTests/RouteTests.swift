@@ -361,6 +361,7 @@ import Testing
         (.deadlineExceeded(limit: .seconds(1)), 504),
         (.tooManySequences(count: 9, limit: 8), 400),
         (.promptTooLong(tokens: 9, limit: 8), 400),
+        (.promptOverflows(tokensMin: 9, limit: 8), 400),
         (.tooManyTokens(prompt: 5, maxTokens: 9, limit: 8), 400),
         (.emptyPrompt, 400),
     ])
@@ -375,7 +376,8 @@ import Testing
             #expect((1...30).contains(retry ?? 0))
         }
         switch error {
-        case .promptTooLong: #expect(answer.code == "context_length_exceeded")
+        case .promptTooLong, .promptOverflows:
+            #expect(answer.code == "context_length_exceeded")
         case .emptyPrompt: #expect(answer.parameter == "messages")
         case .tooManySequences: #expect(answer.parameter == "n")
         case .tooManyTokens:
@@ -507,11 +509,36 @@ import Testing
     }
 
     @Test func keysAreComparedWhole() {
-        #expect(KeyRing.isEqual([1, 2, 3], [1, 2, 3]))
-        #expect(!KeyRing.isEqual([1, 2, 3], [1, 2]))
-        #expect(!KeyRing.isEqual([1, 2, 3], [1, 2, 3, 0]))
-        #expect(!KeyRing.isEqual([1, 2, 0], [1, 2]))
-        #expect(!KeyRing.isEqual([1, 2, 3], []))
+        #expect(AccessKey("abc") == AccessKey("abc"))
+        for other in ["abd", "ab", "abc\0", "", "Abc"] {
+            #expect(AccessKey("abc") != AccessKey(other))
+        }
+    }
+
+    @Test func keysAreNotKept() {
+        let key = "a-key-that-must-not-be-found"
+        var seen = ""
+        dump(AccessKey(key), to: &seen)
+        #expect(!seen.contains("must-not"))
+    }
+
+    /// FIPS 180-4 and lengths around the ends of blocks, by an independent implementation.
+    @Test(arguments: [
+        (0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        (1, "4bf5122f344554c53bde2ebb8cd2b7e3d1600ad631c385a5d7cce23c7785459a"),
+        (55, "16fa57a0a3423a715d594516339f36189d6b5f93754a9714fef202616a9fabfe"),
+        (56, "c37b44e5f1b18554b36966f4f8e08bfbf3164c4b6c10374d12d89850892073c5"),
+        (63, "bbba992d2c85af960fb2987a1fd05e0aa82a3db3c740dd8982a9e273b75e36a3"),
+        (64, "66bd4633ed6f71c4ecfa4763bf7ba1c8ec7612de9aa6c0578a7b675207c71e0b"),
+        (65, "9f7dc47107b750a1f3d35db5d9547f24ef40da5b731b9540d4f43710a154f6c9"),
+        (119, "a3ed307b730fa77c07531300c6e4a282330011d4d4caf6bb7b63ae05950f4b66"),
+        (120, "8e3b15d9fea7472655aa069620b7f8c2e55ee1499f763200a7515fe826e99d20"),
+        (1000, "095ecb62e30793ab4b954cd6a0586d0cc91f7ea5b1332694d8da780e98676d78"),
+    ])
+    func hashesAreSHA256(count: Int, expected: String) {
+        let text = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ 1) }
+        let hash = SHA256.hash(text).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }
+        #expect(hash.joined() == expected)
     }
 
     @Test func openBindingsAreRefused() {

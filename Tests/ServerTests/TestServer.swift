@@ -43,6 +43,10 @@ struct TestServer: Sendable {
     }
 }
 
+extension AccessKey: ExpressibleByStringLiteral {
+    public init(stringLiteral key: String) { self.init(key) }
+}
+
 extension ServerOptions {
     static func test(_ change: (inout ServerOptions) -> Void = { _ in }) -> ServerOptions {
         var options = ServerOptions()

@@ -48,6 +48,7 @@ package final class HashedLM: CausalLM {
         firstTokens = Array(repeating: -1, count: blocks * blockTokens)
     }
 
+    package func eraseBlocks(_ blocks: [Int32]) {}
     package func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) {}
 
     package static func mix(_ history: UInt64, _ token: Int32) -> UInt64 {

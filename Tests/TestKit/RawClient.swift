@@ -67,6 +67,9 @@ public final class RawClient: Sendable {
         }
     }
 
+    /// Sends no more, and still reads.
+    public func finishSending() { Glibc.shutdown(descriptor, Int32(SHUT_WR)) }
+
     /// Leaves without a word.
     public func leave() { Glibc.shutdown(descriptor, Int32(SHUT_RDWR)) }
 

@@ -106,7 +106,7 @@ package enum ByteVocabulary {
     }
 
     /// Bytes in the letters of byte-level vocabularies.
-    private static func shown(_ bytes: [UInt8]) -> String {
+    package static func shown(_ bytes: [UInt8]) -> String {
         var text = String.UnicodeScalarView()
         for byte in bytes { text.append(letters[Int(byte)]) }
         return String(text)
@@ -190,6 +190,14 @@ package final class ScriptedLM: CausalLM {
 
     package func allocateCache(blocks: Int) {
         memory = Array(repeating: Slot(), count: blocks * blockTokens)
+    }
+
+    package func eraseBlocks(_ blocks: [Int32]) {
+        for block in blocks {
+            for offset in 0..<blockTokens {
+                memory[Int(block) * blockTokens + offset] = Slot()
+            }
+        }
     }
 
     package func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) {

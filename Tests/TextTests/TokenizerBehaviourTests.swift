@@ -158,7 +158,57 @@ struct TokenizerBehaviourTests {
             while !encoder.advance(byteBudget: budget) {}
             #expect(encoder.tokens == whole)
         }
-        #expect(await tokenizer.encodeYielding(segments: segments, sliceBytes: 512) == whole)
+        #expect(try await tokenizer.encodeYielding(segments: segments, sliceBytes: 512) == whole)
+    }
+
+    /// A word long enough for slices of its own has the ids of one encoded at once, whatever the
+    /// slices; for every kind of model and merge rule.
+    @Test(arguments: ["glm-4-9b-chat", "llama-2", "qwen2", "Yi-1.5-34B-Chat"])
+    func longWordsInSlices(folder: String) async throws {
+        let tokenizer = try TokenizerFixtures.load(folder)
+        var random = SplitMix64(seed: 7)
+        for pieces in [[" "], ["a"], ["ab", "c", "ba"], ["中", "文", "é"], ["👨‍👩‍👧", "\u{301}"]] {
+            var word: [UInt8] = []
+            while word.count < 3 * LongWord.bytesMin {
+                word += pieces[Int(random.next() % UInt64(pieces.count))].utf8
+            }
+            var whole: [TokenID] = []
+            var scratch = EncodeScratch()
+            switch tokenizer.model {
+            case .bpe(let model):
+                model.encode(word, 0, word.count, scratch: &scratch, into: &whole)
+            case .unigram(let model):
+                model.encode(word, 0, word.count, scratch: &scratch, into: &whole)
+            }
+            for budget in [1, 1_000, Int.max] {
+                var sliced: [TokenID] = []
+                var long = LongWord(0, word.count)
+                while !long.isDone {
+                    switch tokenizer.model {
+                    case .bpe(let model):
+                        _ = model.advance(&long, word, budget: budget, into: &sliced)
+                    case .unigram(let model):
+                        _ = model.advance(&long, word, budget: budget, into: &sliced)
+                    }
+                }
+                #expect(sliced == whole)
+            }
+        }
+    }
+
+    /// The bound by which prompts are refused unread never promises too many tokens.
+    @Test(arguments: ["glm-4-9b-chat", "llama-2", "llama-3", "qwen2", "Yi-1.5-34B-Chat"])
+    func fewestTokens(folder: String) throws {
+        let tokenizer = try TokenizerFixtures.load(folder)
+        let pieces = (0..<tokenizer.vocabularyCount).map { tokenizer.tokenBytes(TokenID($0)) }
+        let longest = pieces.max { $0.count < $1.count } ?? []
+        let texts =
+            try TokenizerFixtures.expected(folder).map { Array($0.text.utf8) }
+            + [[UInt8](repeating: 0x20, count: 5_000), Array(repeatElement(longest, count: 40).joined())]
+        for text in texts {
+            #expect(tokenizer.tokenCountMin(bytes: text.count) <= tokenizer.encode(utf8: text).count)
+        }
+        if folder != "llama-2" { #expect(tokenizer.tokenCountMin(bytes: 8 << 20) > 4_096) }
     }
 
     /// A megabyte in one word, whatever it is made of, takes about a second in the worst build;

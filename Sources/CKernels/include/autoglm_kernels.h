@@ -6,6 +6,7 @@
 #include "k_attention.h"
 #include "k_elementwise.h"
 #include "k_probe.h"
+#include "k_allocator.h"
 #if __has_include("quant_kernels.h")
 #include "quant_kernels.h"
 #endif

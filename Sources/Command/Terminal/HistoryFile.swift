@@ -108,9 +108,10 @@ struct HistoryFile: Sendable {
         guard new >= 0 else { throw failure() }
         defer { Glibc.close(new) }
         let kept = lines.suffix(InputHistory.limit).flatMap { $0 + [0x0A] }
-        try write(kept, to: new)
-        guard unsafe rename(temporary, target) == 0 else {
-            let error = failure()
+        do throws(HistoryError) {
+            try write(kept, to: new)
+            guard fsync(new) == 0, unsafe rename(temporary, target) == 0 else { throw failure() }
+        } catch {
             unsafe unlink(temporary)
             throw error
         }
@@ -122,6 +123,7 @@ struct HistoryFile: Sendable {
         while true {
             let count = unsafe pread(file, &buffer, buffer.count, off_t(bytes.count))
             if count == 0 { return bytes.split(separator: 0x0A) }
+            if count < 0, errno == EINTR { continue }
             guard count > 0 else { throw failure() }
             bytes += buffer[..<count]
         }
@@ -129,7 +131,9 @@ struct HistoryFile: Sendable {
 
     /// In one call, so that lines of two programs never mix even where locks do nothing.
     private func write(_ bytes: [UInt8], to file: Int32) throws(HistoryError) {
-        guard unsafe Glibc.write(file, bytes, bytes.count) == bytes.count else { throw failure() }
+        let count = unsafe Glibc.write(file, bytes, bytes.count)
+        if count >= 0, count < bytes.count { errno = ENOSPC }
+        guard count == bytes.count else { throw failure() }
     }
 
     private func failure() -> HistoryError {

@@ -121,9 +121,10 @@ enum TerminalModes {
     }
 }
 
-/// Writes all of it, waiting where the descriptor takes no more; an error ends it silently, as
-/// there is nobody left to tell.
-func writeAll(_ text: String, to descriptor: Int32) {
+/// Writes all of it, waiting where the descriptor takes no more.
+/// - Returns: false where an error ended it.
+@discardableResult
+func writeAll(_ text: String, to descriptor: Int32) -> Bool {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
         let count = unsafe bytes.withUnsafeBytes { buffer in
@@ -135,9 +136,10 @@ func writeAll(_ text: String, to descriptor: Int32) {
             var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
             _ = unsafe poll(&ready, 1, -1)
         } else if errno != EINTR {
-            return
+            return false
         }
     }
+    return true
 }
 
 extension WindowSize {

@@ -7,6 +7,8 @@ final class WrappingPrinter: Sendable {
     private let output: Int32
     private let isTerminal: Bool
     private let layout: Mutex<AnswerLayout>
+    /// Whether all of the text so far could be written.
+    let isWhole = Atomic(true)
 
     /// - Parameter environment: `NO_COLOR` and `TERM` are read from it.
     init(output: Int32 = STDOUT_FILENO, environment: [String: String]) {
@@ -48,7 +50,9 @@ final class WrappingPrinter: Sendable {
             // Asked every time: the window may have changed since the last word.
             if isTerminal { layout.columns = WindowSize(of: output)?.columns ?? 80 }
             let text = change(&layout)
-            if !text.isEmpty { writeAll(text, to: output) }
+            if !text.isEmpty, !writeAll(text, to: output) {
+                isWhole.store(false, ordering: .relaxed)
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ package struct IncrementalEncoder: Sendable {
     private var partText: [UInt8] = []
     private var words: [Range<Int>] = []
     private var nextWord = 0
+    private var long: LongWord?
     private var suffixed = false
     private let addSpecial: Bool
 
@@ -32,12 +33,14 @@ package struct IncrementalEncoder: Sendable {
         if addSpecial { tokens.append(contentsOf: tokenizer.prefixIDs) }
     }
 
-    /// Encodes about `byteBudget` bytes more (at least one word).
+    /// Encodes about `byteBudget` bytes more.
     /// - Returns: true when the whole text is encoded.
     package mutating func advance(byteBudget: Int) -> Bool {
         var budget = max(byteBudget, 1)
         while budget > 0 {
-            if position < partEnd || nextWord < words.count {
+            if long != nil {
+                budget -= encodeLong(budget)
+            } else if position < partEnd || nextWord < words.count {
                 budget -= encodeWords(budget)
             } else if nextPart < parts.count {
                 openPart()
@@ -94,6 +97,20 @@ package struct IncrementalEncoder: Sendable {
         }
     }
 
+    /// - Returns: the bytes or symbols looked at.
+    private mutating func encodeLong(_ budget: Int) -> Int {
+        guard var word = long.take() else { return 0 }
+        let spent =
+            switch tokenizer.model {
+            case .bpe(let model):
+                model.advance(&word, partText, budget: budget, into: &tokens)
+            case .unigram(let model):
+                model.advance(&word, partText, budget: budget, into: &tokens)
+            }
+        if !word.isDone { long = word }
+        return spent
+    }
+
     /// - Returns: the bytes encoded.
     private mutating func encodeWords(_ budget: Int) -> Int {
         let tokenizer = tokenizer
@@ -104,6 +121,11 @@ package struct IncrementalEncoder: Sendable {
             var spent = 0
             while nextWord < words.count, spent < budget {
                 let word = words[nextWord]
+                if word.count > LongWord.bytesMin {
+                    long = LongWord(word.lowerBound, word.upperBound)
+                    nextWord += 1
+                    return spent
+                }
                 switch tokenizer.model {
                 case .bpe(let model):
                     model.encode(
@@ -137,12 +159,22 @@ package struct IncrementalEncoder: Sendable {
         case .bpe(let model):
             while start < stop {
                 let next = scanner.next(bytes, start, last)
+                if next - start > LongWord.bytesMin {
+                    long = LongWord(start, next)
+                    start = next
+                    break
+                }
                 model.encode(bytes, start, next, scratch: &scratch, into: &output)
                 start = next
             }
         case .unigram(let model):
             while start < stop {
                 let next = scanner.next(bytes, start, last)
+                if next - start > LongWord.bytesMin {
+                    long = LongWord(start, next)
+                    start = next
+                    break
+                }
                 model.encode(bytes, start, next, scratch: &scratch, into: &output)
                 start = next
             }

@@ -12,6 +12,7 @@ public final class Tokenizer: Sendable {
     let preTokenizer: PreTokenizer
     let added: AddedTokens
     private let parts: TokenizerParts
+    private let bounds: TokenBounds
     private let scratches = Mutex<[EncodeScratch]>([])
 
     /// Scratches kept for later calls; each is about 2 MB when its word cache is full.
@@ -23,6 +24,7 @@ public final class Tokenizer: Sendable {
         normalizers = parts.normalizers
         partNormalizers = parts.partNormalizers
         preTokenizer = PreTokenizer(parts.stages)
+        bounds = TokenBounds(parts)
         added = AddedTokens(parts.added) { content in
             parts.normalizers.reduce(content) { text, step in
                 switch step {
@@ -49,6 +51,10 @@ public final class Tokenizer: Sendable {
     /// Ids that `addSpecial` puts before and behind a text.
     package var prefixIDs: [TokenID] { parts.prefixIDs }
     package var suffixIDs: [TokenID] { parts.suffixIDs }
+
+    /// What was wrong with the model's files and could be mended: one line each, with file, field
+    /// and value.
+    package var remarks: [String] { parts.remarks }
 
     /// Every special token, in the order of the file.
     package var specialTokens: [(id: TokenID, text: String)] {
@@ -144,13 +150,44 @@ public final class Tokenizer: Sendable {
         return IncrementalEncoder(self, bytes, trusted: trusted, addSpecial: addSpecial)
     }
 
+    /// Tokens that a text of so many bytes makes at least.
+    package func tokenCountMin(bytes: Int) -> Int {
+        guard let most = bounds.bytesPerTokenMax else { return 0 }
+        return bytes / most + (bytes % most == 0 ? 0 : 1)
+    }
+
     /// Encodes in slices of `sliceBytes`, letting other tasks run in between.
+    /// - Parameter tokensMax: The text is given up once it has more tokens than these.
+    /// - Returns: All tokens, or, of a text that was given up, more than `tokensMax`.
+    /// - Throws: `CancellationError`
     package func encodeYielding(
-        segments: [TextSegment], addSpecial: Bool = false, sliceBytes: Int = 64 << 10
-    ) async -> [TokenID] {
+        segments: [TextSegment], addSpecial: Bool = false, tokensMax: Int = .max,
+        sliceBytes: Int = 64 << 10
+    ) async throws -> [TokenID] {
         var encoder = makeEncoder(segments: segments, addSpecial: addSpecial)
-        while !encoder.advance(byteBudget: sliceBytes) { await Task.yield() }
+        while !encoder.advance(byteBudget: sliceBytes), encoder.tokens.count <= tokensMax {
+            await Task.yield()
+            try Task.checkCancellation()
+        }
         return encoder.tokens
+    }
+
+    /// ``decode(_:skipSpecial:)`` in slices of `sliceTokens`, letting other tasks run in between.
+    /// - Throws: `CancellationError`
+    package func decodeYielding(
+        _ ids: [TokenID], skipSpecial: Bool = true, sliceTokens: Int = 16 << 10
+    ) async throws -> String {
+        var detokenizer = StreamingDetokenizer(self, skipSpecial: skipSpecial)
+        var text = ""
+        for (index, id) in ids.enumerated() {
+            text += detokenizer.push(id)
+            if (index + 1) % sliceTokens == 0 {
+                await Task.yield()
+                try Task.checkCancellation()
+            }
+        }
+        text += detokenizer.flush()
+        return text
     }
 
     func withScratch<Result>(_ body: (inout EncodeScratch) -> Result) -> Result {
@@ -163,6 +200,9 @@ public final class Tokenizer: Sendable {
         }
         return result
     }
+
+    /// Gives up the memory of earlier calls.
+    package func shrinkCaches() { scratches.withLock { $0 = [] } }
 
     // MARK: Decoding
 

@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// Identifies one entry of a model's vocabulary.
 public typealias TokenID = Int32
 
@@ -14,15 +16,17 @@ public enum TokenizerError: Error, Equatable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .missing(let directory):
-            "no tokenizer in \(directory): expected tokenizer.json, tokenizer.model, or "
+            "no tokenizer in \(excerpt(directory)): expected tokenizer.json, tokenizer.model, or "
                 + "vocab.json with merges.txt; copy one of them from the model's repository"
         case .unreadable(let file, let reason):
-            "cannot read tokenizer file \(file): \(reason)"
+            "cannot read tokenizer file \(excerpt(file)): \(excerpt(reason))"
         case .malformed(let file, let field, let reason):
-            "malformed tokenizer file \(file), \(field): \(reason); fetch the file again"
+            "malformed tokenizer file \(excerpt(file)), \(excerpt(field)): \(excerpt(reason)); "
+                + "fetch the file again"
         case .unsupported(let file, let field, let value):
-            "tokenizer file \(file), \(field): \(value) is not supported; use a model whose "
-                + "tokenizer is BPE or unigram with a known split pattern"
+            "tokenizer file \(excerpt(file)), \(excerpt(field)): \(excerpt(value)) is not "
+                + "supported; use a model whose tokenizer is BPE or unigram with a known split "
+                + "pattern"
         }
     }
 }

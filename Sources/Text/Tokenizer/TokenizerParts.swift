@@ -32,6 +32,8 @@ struct TokenizerParts: Sendable {
     var eosID: TokenID?
     var unknownID: TokenID?
     var padID: TokenID?
+    /// What was wrong with the file and could be mended, one line each.
+    var remarks: [String] = []
 
     /// True when no piece has a visible space behind another character: words can then be
     /// encoded one by one, where SentencePiece merges over the whole text.

@@ -68,6 +68,10 @@ private struct GGUFTokenizerReader {
         ] where found != 0 && found != count {
             throw malformed(name, "\(found) entries for \(count) tokens")
         }
+        for (id, type) in vocabulary.tokenTypes.enumerated()
+        where type != 0 && ScoredVocabulary.Kind(rawValue: type) == nil {
+            throw malformed("token_type[\(id)]", "\(type); types are 1 to 6")
+        }
         var parts: TokenizerParts
         switch vocabulary.model {
         case "gpt2": parts = try byteLevel()
@@ -80,6 +84,7 @@ private struct GGUFTokenizerReader {
         parts.eosID = try checked(vocabulary.eosID, "eos_token_id")
         parts.unknownID = try checked(vocabulary.unknownID, "unknown_token_id") ?? parts.unknownID
         parts.padID = try checked(vocabulary.padID, "padding_token_id")
+        parts.remarks += remarks
         let isGLM = vocabulary.pre == "chatglm-bpe" || vocabulary.pre == "glm4"
         let addsBOS = vocabulary.addsBOS ?? (vocabulary.model == "llama")
         if addsBOS, !isGLM, let bos = parts.bosID { parts.prefixIDs = [bos] }
@@ -105,14 +110,37 @@ private struct GGUFTokenizerReader {
         return id
     }
 
+    /// Whatever its type says, a token that begins or ends a text is none that users may write.
     private func kind(_ id: Int) -> ScoredVocabulary.Kind {
-        guard id < vocabulary.tokenTypes.count else { return .normal }
-        return ScoredVocabulary.Kind(rawValue: vocabulary.tokenTypes[id]) ?? .normal
+        let declared =
+            id < vocabulary.tokenTypes.count
+            ? ScoredVocabulary.Kind(rawValue: vocabulary.tokenTypes[id]) ?? .normal : .normal
+        return declared == .normal && isBoundary(id) ? .control : declared
+    }
+
+    private func isBoundary(_ id: Int) -> Bool {
+        Int(vocabulary.bosID ?? -1) == id || Int(vocabulary.eosID ?? -1) == id
+    }
+
+    private var remarks: [String] {
+        var check = VocabularyCheck(file: file)
+        let types = vocabulary.tokenTypes
+        check.untyped(types.indices.filter { types[$0] == 0 }, "tokenizer.ggml.token_type")
+        for (id, field) in [
+            (vocabulary.bosID, "bos_token_id"), (vocabulary.eosID, "eos_token_id"),
+        ] {
+            guard let id, vocabulary.tokens.indices.contains(Int(id)) else { continue }
+            // Without any types the file has not called it anything.
+            guard types.indices.contains(Int(id)), types[Int(id)] < 2 else { continue }
+            check.plainSpecial(id, "tokenizer.ggml.\(field)", vocabulary.tokens[Int(id)])
+        }
+        return check.remarks
     }
 
     // MARK: gpt2
 
     private func byteLevel() throws(TokenizerError) -> TokenizerParts {
+        var check = VocabularyCheck(file: file)
         var pieces = PieceTable(capacity: vocabulary.tokens.count)
         var added: [AddedToken] = []
         for (id, token) in vocabulary.tokens.enumerated() {
@@ -139,7 +167,7 @@ private struct GGUFTokenizerReader {
         if pre.ranksAreIDs {
             rule = .concatenation(ranks: (0..<UInt32(pieces.count)).map { $0 })
         } else {
-            rule = .pairs(try mergeTable(pieces))
+            rule = .pairs(try mergeTable(pieces, &check))
         }
         var parts = TokenizerParts(
             model: .bpe(
@@ -150,10 +178,15 @@ private struct GGUFTokenizerReader {
         parts.normalizers = pre.normalizers
         parts.stages = pre.patterns.map { .pattern($0) }
         parts.added = added
+        check.repetitions(pieces, "tokenizer.ggml.tokens")
+        check.bytes(bytes, "tokenizer.ggml.tokens")
+        parts.remarks = check.remarks
         return parts
     }
 
-    private func mergeTable(_ pieces: PieceTable) throws(TokenizerError) -> PairTable {
+    private func mergeTable(
+        _ pieces: PieceTable, _ check: inout VocabularyCheck
+    ) throws(TokenizerError) -> PairTable {
         if vocabulary.merges.isEmpty { throw malformed("merges", "missing") }
         var table = PairTable(capacity: vocabulary.merges.count)
         var merger = MergeReader(pieces: pieces, byteLevel: true)
@@ -163,6 +196,7 @@ private struct GGUFTokenizerReader {
             }
             merger.insert(into: &table, rank: rank)
         }
+        check.merges(merger, "tokenizer.ggml.merges")
         return table
     }
 
@@ -179,7 +213,8 @@ private struct GGUFTokenizerReader {
         }
         var parts: TokenizerParts
         do throws(ScoredVocabulary.Invalid) {
-            parts = try scored.parts(isUnigram: false, byteFallback: true)
+            parts = try scored.parts(
+                isUnigram: false, byteFallback: true, file: file, field: "tokenizer.ggml.tokens")
         } catch {
             throw malformed("tokens[\(error.index)]", error.reason)
         }

@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// Reads a SentencePiece model (sentencepiece_model.proto): pieces with scores and types, and how
 /// to normalize.
 struct SentencePieceFile {
@@ -44,8 +46,10 @@ struct SentencePieceFile {
             case (1, .bytes(let text)): piece.bytes = Array(bytes[text])
             case (2, .fixed32(let bits)): piece.score = Float(bitPattern: bits)
             case (3, .integer(let kind)):
-                let number = Int(truncatingIfNeeded: kind)
-                piece.kind = ScoredVocabulary.Kind(rawValue: number) ?? .normal
+                guard let known = ScoredVocabulary.Kind(rawValue: Int(clamping: kind)) else {
+                    throw ProtobufReader.Malformed(offset: reader.position)
+                }
+                piece.kind = known
             default: break
             }
         }
@@ -84,7 +88,8 @@ struct SentencePieceFile {
     func parts(_ settings: TokenizerSettings) throws(TokenizerError) -> TokenizerParts {
         var parts: TokenizerParts
         do throws(ScoredVocabulary.Invalid) {
-            parts = try vocabulary.parts(isUnigram: isUnigram, byteFallback: hasByteFallback)
+            parts = try vocabulary.parts(
+                isUnigram: isUnigram, byteFallback: hasByteFallback, file: file, field: "pieces")
         } catch {
             throw TokenizerError.malformed(
                 file: file, field: "pieces[\(error.index)]", reason: error.reason)
@@ -131,7 +136,10 @@ struct ScoredVocabulary: Sendable {
 
     var pieces: [Piece] = []
 
-    func parts(isUnigram: Bool, byteFallback: Bool) throws(Invalid) -> TokenizerParts {
+    /// - Parameter field: what the list of pieces is called in `file`.
+    func parts(
+        isUnigram: Bool, byteFallback: Bool, file: String, field: String
+    ) throws(Invalid) -> TokenizerParts {
         var table = PieceTable(capacity: pieces.count)
         var added: [AddedToken] = []
         var unknownID: TokenID?
@@ -152,7 +160,13 @@ struct ScoredVocabulary: Sendable {
                     AddedToken(
                         id: TokenID(id), content: piece.bytes, isSpecial: false,
                         isNormalized: true))
-            case .normal, .unused, .byte: break
+            case .byte:
+                guard Self.isByteName(piece.bytes) else {
+                    throw Invalid(
+                        index: id, reason: "\"\(excerpt(bytes: piece.bytes))\" is marked as a "
+                            + "byte, but is none of <0x00> to <0xFF>")
+                }
+            case .normal, .unused: break
             }
         }
         let fallback = TokenizerJSON.fallbackBytes(table)
@@ -183,9 +197,19 @@ struct ScoredVocabulary: Sendable {
             let bytes = Array(text.utf8)
             return added.first { $0.content == bytes }?.id
         }
+        var check = VocabularyCheck(file: file)
+        check.repetitions(table, field)
+        if byteFallback { check.fallbackBytes(fallback, field) }
+        parts.remarks = check.remarks
         parts.bosID = id("<s>") ?? id("<bos>")
         parts.eosID = id("</s>") ?? id("<eos>")
         return parts
+    }
+
+    private static func isByteName(_ text: [UInt8]) -> Bool {
+        let digits = Array("0123456789ABCDEF".utf8)
+        return text.count == 6 && text.starts(with: Array("<0x".utf8)) && text[5] == 0x3E
+            && digits.contains(text[3]) && digits.contains(text[4])
     }
 
     /// Rank by falling score; equal scores merge from left to right, so they share a rank.

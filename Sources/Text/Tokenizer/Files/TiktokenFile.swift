@@ -1,3 +1,5 @@
+import AutoGLMJSON
+
 /// Reads tiktoken's ranks: per line a piece in base64 and its rank, which is also its id.
 struct TiktokenFile {
     let file: String
@@ -41,6 +43,11 @@ struct TiktokenFile {
                 throw TokenizerError.malformed(
                     file: file, field: "line \(line)",
                     reason: "expected a piece in base64, a space and its rank")
+            }
+            if let earlier = pieces.id(of: piece) {
+                throw TokenizerError.malformed(
+                    file: file, field: "line \(line)",
+                    reason: "\"\(excerpt(bytes: piece))\" has the rank \(earlier) already")
             }
             guard pieces.insert(piece, id: rank) else {
                 throw TokenizerError.malformed(

@@ -88,10 +88,25 @@ struct TokenizerJSON {
         parts.leadingSpacesDropped = decoder.leadingSpacesDropped
         let around = try components.postProcessor(
             try value(ranges["post_processor"], "post_processor"))
+        try checkIDs(around.prefix + around.suffix, "post_processor", parts)
         parts.prefixIDs = around.prefix
         parts.suffixIDs = around.suffix
+        var check = VocabularyCheck(file: file)
+        check.added(added, "added_tokens")
+        parts.remarks += check.remarks
         parts.splitAtSpacesIfExact()
         return parts
+    }
+
+    /// Ids that the file puts around a text must be its own.
+    private func checkIDs(
+        _ ids: [TokenID], _ field: String, _ parts: TokenizerParts
+    ) throws(TokenizerError) {
+        let known = Set(parts.added.map(\.id))
+        let count = parts.model.pieces.count
+        for id in ids where !(0..<count).contains(Int(id)) && !known.contains(id) {
+            throw malformed(field, "id \(id) is none of the \(count) tokens, nor an added one")
+        }
     }
 
     private func addedTokens(_ value: JSONValue) throws(TokenizerError) -> [AddedToken] {
@@ -149,7 +164,8 @@ struct TokenizerJSON {
             }
         }
         let pieces = try vocabulary(byteLevel: byteLevel, control: control)
-        let merges = try mergeTable(pieces, byteLevel: byteLevel)
+        var check = VocabularyCheck(file: file)
+        let merges = try mergeTable(pieces, byteLevel: byteLevel, &check)
         let unknown = try value(modelRanges["unk_token"], "model.unk_token")
         let unknownID = unknown.stringValue.flatMap { Self.anyID(of: $0, in: pieces, byteLevel) }
         let fallback = try flag("byte_fallback")
@@ -164,6 +180,13 @@ struct TokenizerJSON {
                     fusesUnknown: try flag("fuse_unk"))))
         parts.unknownID = unknownID
         if !byteLevel { parts.byteValues = Self.byteValues(bytes) }
+        check.repetitions(pieces, "model.vocab")
+        if byteLevel {
+            check.bytes(bytes, "model.vocab")
+        } else if fallback {
+            check.fallbackBytes(bytes, "model.vocab")
+        }
+        parts.remarks = check.remarks
         return parts
     }
 
@@ -198,7 +221,7 @@ struct TokenizerJSON {
 
     /// `["a b", …]` or `[["a", "b"], …]`, in order of rank.
     private func mergeTable(
-        _ pieces: PieceTable, byteLevel: Bool
+        _ pieces: PieceTable, byteLevel: Bool, _ check: inout VocabularyCheck
     ) throws(TokenizerError) -> PairTable {
         guard let range = modelRanges["merges"] else {
             throw malformed("model.merges", "missing")
@@ -232,6 +255,7 @@ struct TokenizerJSON {
             }
         }
         if let failure { throw failure }
+        check.merges(merger, "model.merges")
         return table
     }
 
@@ -301,6 +325,12 @@ struct TokenizerJSON {
         }
         let unknown = try value(modelRanges["unk_id"], "model.unk_id")
         let unknownID = unknown.intValue.flatMap { TokenID(exactly: $0) }
+        guard unknown.isNull || unknownID.map({ (0..<scores.count).contains(Int($0)) }) ?? false
+        else {
+            throw malformed(
+                "model.unk_id",
+                "\(unknown.serialized()), but there are \(scores.count) pieces")
+        }
         let bytes = try flag("byte_fallback") ? Self.fallbackBytes(pieces) : []
         let reserved = control.union(Set(bytes)).union([unknownID ?? -1])
         var parts = TokenizerParts(
@@ -312,6 +342,10 @@ struct TokenizerJSON {
                     unknownID: unknownID, fusesUnknown: true, singlePrecision: false)))
         parts.unknownID = unknownID
         parts.byteValues = Self.byteValues(bytes)
+        var check = VocabularyCheck(file: file)
+        check.repetitions(pieces, "model.vocab")
+        check.fallbackBytes(bytes, "model.vocab")
+        parts.remarks = check.remarks
         return parts
     }
 }
@@ -322,6 +356,9 @@ struct MergeReader {
     let byteLevel: Bool
     private var joined: [UInt8] = []
     private var leftCount = 0
+    /// Merges that can never happen, and the first of them.
+    private(set) var unknownCount = 0
+    private(set) var firstUnknown: (rank: Int, text: [UInt8])?
 
     init(pieces: PieceTable, byteLevel: Bool) {
         self.pieces = pieces
@@ -349,11 +386,17 @@ struct MergeReader {
     }
 
     /// Merges of or into pieces that the vocabulary does not have can never happen.
-    func insert(into table: inout PairTable, rank: Int) {
+    mutating func insert(into table: inout PairTable, rank: Int) {
         let left = pieces.id(of: joined, 0, leftCount)
         let right = pieces.id(of: joined, leftCount, joined.count)
         let merged = pieces.id(of: joined, 0, joined.count)
-        guard left >= 0, right >= 0, merged >= 0 else { return }
+        guard left >= 0, right >= 0, merged >= 0 else {
+            unknownCount += 1
+            if firstUnknown == nil {
+                firstUnknown = (rank, joined[..<leftCount] + [0x20] + joined[leftCount...])
+            }
+            return
+        }
         table.insert(left, right, rank: rank, merged: merged)
     }
 }

@@ -269,6 +269,10 @@ struct TokenizerJSONComponents {
                     throw malformed("\(field).single[\(index)]", "names no special token")
                 }
                 let tokens = ids.compactMap { $0.intValue.flatMap { TokenID(exactly: $0) } }
+                guard tokens.count == ids.count else {
+                    throw malformed(
+                        "\(field).special_tokens.\(name).ids", "expected a list of token ids")
+                }
                 if afterText { result.suffix += tokens } else { result.prefix += tokens }
             }
         case "BertProcessing", "RobertaProcessing":

@@ -10,7 +10,8 @@ struct VocabularyFiles {
     func parts(_ settings: TokenizerSettings) throws(TokenizerError) -> TokenizerParts {
         let control = Set(settings.added.lazy.filter(\.isControl).map(\.id))
         let pieces = try readVocabulary(control)
-        let table = try readMerges(pieces)
+        var check = VocabularyCheck(file: mergesFile)
+        let table = try readMerges(pieces, &check)
         let bytes = TokenizerJSON.singleBytes(pieces)
         var parts = TokenizerParts(
             model: .bpe(
@@ -24,6 +25,10 @@ struct VocabularyFiles {
             parts.stages = [.pattern(.gpt2)]
         }
         if settings.addsPrefixSpace == true { parts.partNormalizers = [.prefixSpace] }
+        var ofPieces = VocabularyCheck(file: vocabularyFile)
+        ofPieces.repetitions(pieces, "pieces")
+        ofPieces.bytes(bytes, "pieces")
+        parts.remarks = ofPieces.remarks + check.remarks
         return parts
     }
 
@@ -52,7 +57,9 @@ struct VocabularyFiles {
         return pieces
     }
 
-    private func readMerges(_ pieces: PieceTable) throws(TokenizerError) -> PairTable {
+    private func readMerges(
+        _ pieces: PieceTable, _ check: inout VocabularyCheck
+    ) throws(TokenizerError) -> PairTable {
         var table = PairTable(capacity: merges.count / 4 + 1)
         var merger = MergeReader(pieces: pieces, byteLevel: true)
         var rank = 0
@@ -68,6 +75,7 @@ struct VocabularyFiles {
             merger.insert(into: &table, rank: rank)
             rank += 1
         }
+        check.merges(merger, "merges")
         return table
     }
 }

@@ -106,7 +106,9 @@ struct BPEModel: Sendable {
                 return
             }
         }
-        cut(bytes, start, end, into: &scratch.symbols)
+        scratch.symbols.removeAll(keepingCapacity: true)
+        _ = cut(bytes, start, end, end, into: &scratch.symbols)
+        endCut(&scratch.symbols)
         // Few symbols: looking for the lowest rank again after each merge beats a heap.
         if scratch.symbols.count <= 24 {
             mergeFew(bytes, &scratch)
@@ -118,12 +120,14 @@ struct BPEModel: Sendable {
 
     // MARK: First cut
 
-    private func cut(
-        _ bytes: [UInt8], _ start: Int, _ end: Int, into symbols: inout [MergeSymbol]
-    ) {
-        symbols.removeAll(keepingCapacity: true)
+    /// Cuts from `start` until `stop` or a little further, within a word that ends at `end`.
+    /// - Returns: where the next symbol begins.
+    func cut(
+        _ bytes: [UInt8], _ start: Int, _ stop: Int, _ end: Int,
+        into symbols: inout [MergeSymbol]
+    ) -> Int {
         var index = start
-        while index < end {
+        while index < stop {
             switch alphabet {
             case .bytes:
                 append(index, index + 1, id: byteIDs[Int(bytes[index])], to: &symbols)
@@ -134,6 +138,10 @@ struct BPEModel: Sendable {
                 index += length
             }
         }
+        return index
+    }
+
+    func endCut(_ symbols: inout [MergeSymbol]) {
         if let last = symbols.indices.last { symbols[last].next = -1 }
     }
 
@@ -227,10 +235,31 @@ struct BPEModel: Sendable {
     /// n log n in the length of the word, so that a megabyte without a space is no attack.
     private func mergeMany(_ bytes: [UInt8], _ scratch: inout EncodeScratch) {
         scratch.heap.removeAll()
-        for index in 0..<scratch.symbols.count - 1 {
+        pushCandidates(bytes, 0, scratch.symbols.count - 1, &scratch)
+        _ = merge(bytes, &scratch, count: .max)
+    }
+
+    func pushCandidates(
+        _ bytes: [UInt8], _ start: Int, _ end: Int, _ scratch: inout EncodeScratch
+    ) {
+        var index = start
+        while index < end {
             pushCandidate(bytes, Int32(truncatingIfNeeded: index), &scratch)
+            index += 1
         }
-        while let entry = scratch.heap.pop() {
+    }
+
+    /// At most `count` candidates, best first.
+    func merge(
+        _ bytes: [UInt8], _ scratch: inout EncodeScratch, count: Int
+    ) -> (count: Int, isDone: Bool) {
+        var looked = 0
+        while looked < count {
+            guard let entry = scratch.heap.pop() else {
+                scratch.symbols.removeAll { $0.end == $0.start }
+                return (looked, true)
+            }
+            looked += 1
             let left = Int(entry.position)
             let symbol = scratch.symbols[left]
             guard symbol.end > symbol.start, symbol.next >= 0 else { continue }
@@ -248,7 +277,7 @@ struct BPEModel: Sendable {
             }
             if symbol.previous >= 0 { pushCandidate(bytes, symbol.previous, &scratch) }
         }
-        scratch.symbols.removeAll { $0.end == $0.start }
+        return (looked, false)
     }
 
     @inline(__always)
@@ -266,7 +295,7 @@ struct BPEModel: Sendable {
 
     // MARK: Result
 
-    private func emit(_ bytes: [UInt8], _ symbols: [MergeSymbol], into output: inout [TokenID]) {
+    func emit(_ bytes: [UInt8], _ symbols: [MergeSymbol], into output: inout [TokenID]) {
         var afterUnknown = false
         for symbol in symbols {
             if symbol.id >= 0 {

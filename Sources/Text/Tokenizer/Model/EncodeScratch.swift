@@ -9,6 +9,12 @@ struct EncodeScratch: Sendable {
     var shortWords = ShortWordCache()
     var lattice: [LatticeNode] = []
 
+    /// Room for a word of so many symbols: 40 bytes each.
+    mutating func reserve(symbols count: Int) {
+        symbols.reserveCapacity(count)
+        heap.reserve(count)
+    }
+
     /// Gives back what a very long word made large; the pool keeps scratches for ever.
     mutating func shrink() {
         if symbols.capacity > 1 << 16 { symbols = [] }
@@ -46,6 +52,8 @@ struct MergeHeap: Sendable {
     }
 
     private(set) var entries: [Entry] = []
+
+    mutating func reserve(_ count: Int) { entries.reserveCapacity(count) }
 
     mutating func removeAll() { entries.removeAll(keepingCapacity: true) }
 

@@ -12,6 +12,8 @@ struct PieceTable: Sendable {
     private var slotMask = 1
     private var used = 0
     private(set) var lengthMax = 0
+    /// Pieces that equal an earlier one, and the first such pair.
+    private(set) var repeated: (count: Int, earlier: Int, later: Int)?
 
     /// Ids are file input: room for four times the largest real vocabulary, not for a typo.
     static let idMax = 1 << 20
@@ -127,6 +129,8 @@ struct PieceTable: Sendable {
             if slots[slot] >> 32 == hash >> 32,
                 equal(Int(slots[slot] & 0xFFFF_FFFF) - 1, bytes, 0, bytes.count)
             {
+                let earlier = Int(slots[slot] & 0xFFFF_FFFF) - 1
+                repeated = repeated.map { ($0.count + 1, $0.earlier, $0.later) } ?? (1, earlier, id)
                 return
             }
             slot = (slot + 1) & slotMask

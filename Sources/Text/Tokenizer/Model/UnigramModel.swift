@@ -47,13 +47,26 @@ struct UnigramModel: Sendable {
         _ bytes: [UInt8], _ start: Int, _ end: Int, scratch: inout EncodeScratch,
         into output: inout [TokenID]
     ) {
-        let count = end - start
+        openLattice(end - start, &scratch)
+        _ = relax(bytes, start, start, end, end, &scratch)
+        backtrack(bytes, start, end, scratch.lattice, into: &output)
+    }
+
+    func openLattice(_ count: Int, _ scratch: inout EncodeScratch) {
         let unreached = LatticeNode(score: -.infinity, start: -1, id: -1)
         scratch.lattice.removeAll(keepingCapacity: true)
         scratch.lattice.append(contentsOf: repeatElement(unreached, count: count + 1))
         scratch.lattice[0].score = 0
-        var index = start
-        while index < end {
+    }
+
+    /// Finds the best ways from the positions `first` to `stop` of a word from `start` to `end`.
+    /// - Returns: the position to go on from.
+    func relax(
+        _ bytes: [UInt8], _ start: Int, _ first: Int, _ stop: Int, _ end: Int,
+        _ scratch: inout EncodeScratch
+    ) -> Int {
+        var index = first
+        while index < stop {
             let length = max(UTF8Scan.scalarLength(bytes, at: index, end: end), 1)
             let here = scratch.lattice[index - start].score
             var hasSingle = false
@@ -69,7 +82,7 @@ struct UnigramModel: Sendable {
             }
             index += length
         }
-        backtrack(bytes, start, end, scratch.lattice, into: &output)
+        return index
     }
 
     @inline(__always)
@@ -82,7 +95,7 @@ struct UnigramModel: Sendable {
         }
     }
 
-    private func backtrack(
+    func backtrack(
         _ bytes: [UInt8], _ start: Int, _ end: Int, _ lattice: [LatticeNode],
         into output: inout [TokenID]
     ) {
