@@ -10,7 +10,7 @@ package struct GrammarLimits: Sendable {
     package var alternatives = 512
     package var minimumCount = 1_000_000
     /// States that a search of a regular expression may visit.
-    package var searchStates = 20_000
+    package var searchStates = 4_000
 
     package init() {}
 }

@@ -9,6 +9,10 @@ extension Automaton {
             mask.copy(known)
             return
         }
+        if let equal = uncounted(configuration, trie) {
+            fill(&mask, equal, trie)
+            return
+        }
         let (room, isAlone) = plainRoom(configuration, longest: trie.plain.count - 1)
         mask.copy(trie.plain[room])
         // Where strings are all there is, plain tokens are allowed by their length alone.
@@ -24,6 +28,24 @@ extension Automaton {
         }
         trie.completeTwins(&mask)
         if (visited ?? 0) > Self.nodesWorthKeeping { keep(mask.words, configuration) }
+    }
+
+    /// The configuration with the least counts whose mask is the same: while more characters fit
+    /// into a string than any token has, how many do makes no difference to one token.
+    private func uncounted(_ configuration: Int32, _ trie: TokenTrie) -> Int32? {
+        out.removeAll(keepingCapacity: true)
+        for thread in threads(of: configuration) {
+            var frame = frames[thread]
+            guard frame.kind == .text else { return nil }
+            let rule = tables.strings[Int(frame.a)]
+            let least = Int32(clamping: rule.lengthMin)
+            guard rule.lengthMax < 1 << 26, frame.b >> 5 > least,
+                rule.lengthMax - Int(frame.b >> 5) > trie.depthMax
+            else { return nil }
+            frame.b = least << 5 | frame.b & 31
+            out.append(frames.intern(frame))
+        }
+        return intern()
     }
 
     private static let nodesWorthKeeping = 3_000

@@ -87,8 +87,8 @@ extension Automaton {
         var other = key
         other.node = -1
         guard isLive(other, state, rule) else { return false }
-        if key.patterns < 0 { return true }
-        return key.node < 0 && keyPatterns[key.patterns].allSatisfy {
+        if key.patterns < 0 || rule.allowsEveryKey { return true }
+        return keyPatterns[key.patterns].allSatisfy {
             tables.regex.loopsOnPlainText(RegexState(code: $0))
         }
     }
@@ -96,6 +96,7 @@ extension Automaton {
     private func canBeFree(_ key: KeyState, _ index: Int32, _ rule: ObjectRule) -> Bool {
         if rule.patterns.isEmpty { return !rule.free.isEmpty }
         if rule.classes.isEmpty { return false }
+        if rule.allowsEveryKey { return true }
         let memo = FreeKey(rule: index, node: key.node, patterns: key.patterns)
         if let known = freeKeyLives[memo] { return known }
         let result = findsFreeKey(key, rule)

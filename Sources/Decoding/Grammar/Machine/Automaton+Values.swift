@@ -131,7 +131,7 @@ extension Automaton {
 
     func isLive(_ state: RegexState) -> Bool {
         if state.node == RegexTable.none { return false }
-        var effort = 20_000
+        var effort = 2_000
         do {
             return try tables.regex.isLive(state, effort: &effort)
         } catch {

@@ -147,7 +147,7 @@ final class Automaton {
     }
 
     /// The configuration of the threads in `out`.
-    private func intern() -> Int32 {
+    func intern() -> Int32 {
         if out.isEmpty { return RowTable.dead }
         if out.count > 1 {
             out.sort()

@@ -90,6 +90,8 @@ struct ObjectRule: Sendable {
     var patterns: [Int32]
     /// For keys without a name: which patterns they match → what they may hold.
     var classes: [UInt64: [Option]]
+    /// Whether keys of every class can be written.
+    var allowsEveryKey = false
     var countMin: Int
     var countMax: Int
     var existing: UInt32

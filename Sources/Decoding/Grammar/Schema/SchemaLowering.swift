@@ -220,7 +220,9 @@ struct SchemaLowering {
         }
         if patterns.count > 60 { throw .tooLarge("more than 60 patterns of keys in one object") }
         rule.patterns = patterns.map { normalizer.regex.initial($0).code }
-        for matched in try reachableClasses(rule.patterns) {
+        let (classes, isComplete) = try reachableClasses(rule.patterns)
+        defer { rule.allowsEveryKey = isComplete && rule.classes.count == classes.count }
+        for matched in classes {
             var parts: [Formula] = []
             for group in shape.groups {
                 let own = group.patterns.filter { pattern in
@@ -243,7 +245,7 @@ struct SchemaLowering {
     /// set is not offered.
     private mutating func reachableClasses(
         _ patterns: [Int32]
-    ) throws(GrammarError) -> Set<UInt64> {
+    ) throws(GrammarError) -> (Set<UInt64>, isComplete: Bool) {
         let start = patterns.map { RegexState(code: $0) }
         var found: Set<UInt64> = []
         var order = [start]
@@ -264,7 +266,7 @@ struct SchemaLowering {
                 if seen.insert(next).inserted { order.append(next) }
             }
         }
-        return found
+        return (found, at == order.count)
     }
 
     // MARK: What no value satisfies
@@ -360,6 +362,7 @@ struct SchemaLowering {
         for (matched, options) in tables.objects[index].classes {
             let left = options.filter { can[Int($0.value)] }
             tables.objects[index].classes[matched] = left.isEmpty ? nil : left
+            if left.isEmpty { tables.objects[index].allowsEveryKey = false }
         }
     }
 

@@ -203,7 +203,7 @@ final class SchemaNormalizer {
         if result.pattern != RegexTable.anything {
             var effort = budget.limits.searchStates
             let isLive = try regex.isLive(regex.initial(result.pattern), effort: &effort)
-            try budget.spend(budget.limits.searchStates - effort)
+            try budget.spend(200 * (budget.limits.searchStates - effort))
             if !isLive { return nil }
         }
         return result
