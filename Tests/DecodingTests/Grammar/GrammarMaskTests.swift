@@ -66,7 +66,8 @@ import Testing
                     let token = allowed[Int(random.bits(at: draw) % UInt64(allowed.count))]
                     draw += 1
                     let fork = state
-                    #expect(state.accept(token))
+                    let read68 = state.accept(token)
+                    #expect(read68)
                     if draw % 7 == 0 { #expect(fork.allows(token)) }
                 }
             }
@@ -107,12 +108,15 @@ import Testing
             #"{"type":"object","properties":{"city":{"const":"Paris"}},"required":["city"],"additionalProperties":false}"#)
         var state = grammar.makeState()
         #expect(state.forcedText() == Array("{".utf8))
-        #expect(state.accept(text: "{\"".utf8))
+        let read110 = state.accept(text: "{\"".utf8)
+        #expect(read110)
         #expect(state.forcedText() == Array("city\"".utf8))
-        #expect(state.accept(text: "city\": \"".utf8))
+        let read113 = state.accept(text: "city\": \"".utf8)
+        #expect(read113)
         #expect(state.forcedText() == Array("Paris\"".utf8))
         #expect(!state.isComplete)
-        #expect(state.accept(text: "Paris\"}".utf8))
+        let read117 = state.accept(text: "Paris\"}".utf8)
+        #expect(read117)
         #expect(state.isFinished)
     }
 
@@ -146,12 +150,15 @@ import Testing
         let grammar = try Grammars.compile(
             .expression(.choice([call, .textWithout(pattern: "^name\n")])), trie)
         var state = grammar.makeState()
-        #expect(state.accept(text: "name".utf8))
+        let read152 = state.accept(text: "name".utf8)
+        #expect(read152)
         #expect(state.isComplete)
-        #expect(state.accept(text: "\n{}".utf8))
+        let read155 = state.accept(text: "\n{}".utf8)
+        #expect(read155)
         #expect(!state.isFinished)
         #expect(state.allows(0))
-        #expect(state.accept(0))
+        let read159 = state.accept(0)
+        #expect(read159)
         #expect(state.isFinished)
         #expect(Grammars.accepts(grammar, "names\n{"))
         #expect(!Grammars.accepts(grammar, "name\nx"))
@@ -217,13 +224,16 @@ import Testing
             .schema(["type": "string", "maxLength": 200_000]), Grammars.fewTokens)
         var state = grammar.makeState()
         var mask = TokenMask(count: Grammars.fewTokens.tokenCount)
-        #expect(state.accept(text: "\"".utf8))
+        let read226 = state.accept(text: "\"".utf8)
+        #expect(read226)
         for _ in 0..<3 {
-            #expect(state.accept(text: String(repeating: "ab", count: 20_000).utf8))
+            let read229 = state.accept(text: String(repeating: "ab", count: 20_000).utf8)
+            #expect(read229)
             try state.fill(&mask)
             #expect(mask[0] == false && mask[1 + 0x22])
         }
-        #expect(state.accept(text: "\"".utf8))
+        let read234 = state.accept(text: "\"".utf8)
+        #expect(read234)
         #expect(state.isFinished)
     }
 }

@@ -74,7 +74,7 @@ import Testing
             #"{"k":2}"#, true),
         (#"{"dependencies":{"a":["b"]}}"#, #"{"a":1}"#, false),
         (#"{"dependencies":{"a":["b"]}}"#, #"{"b":1,"a":1}"#, true),
-        (#"{"$ref":"#/$defs/t","$defs":{"t":{"type":"object","properties":{"k":{"$ref":"#"}}}}}"#,
+        (##"{"$ref":"#/$defs/t","$defs":{"t":{"type":"object","properties":{"k":{"$ref":"#"}}}}}"##,
             #"{"k":{"k":{}}}"#, true),
         (#"{"type":"object"}"#, "{\n  \"a\": [\n    1\n  ]\n}", true),
         (#"{"type":"object"}"#, "{\n\n}", false), (#"{"type":"object"}"#, " {}", false),
@@ -87,14 +87,14 @@ import Testing
     @Test(arguments: [
         (#"{"properties":{"a":{"$ref":"http://127.0.0.1:9/x.json"}}}"#, "grammar_unsupported",
             "#/properties/a/$ref"),
-        (#"{"$ref":"#"}"#, "grammar_unsupported", "#"),
+        (##"{"$ref":"#"}"##, "grammar_unsupported", "#"),
         (#"{"type":"string","minLength":5,"maxLength":2}"#, "grammar_unsatisfiable", "#"),
         (#"{"type":"string","pattern":"(?=a)b"}"#, "grammar_unsupported", "#/pattern"),
         (#"{"type":"array","minItems":1000000000}"#, "grammar_too_large", "#/minItems"),
         (#"{"type":"strin"}"#, "grammar_invalid", "#/type"),
         (#"{"items":{"minLength":-1}}"#, "grammar_invalid", "#/items/minLength"),
         (#"{"allOf":[{"enum":["a"]},{"enum":["b"]}]}"#, "grammar_unsatisfiable", "#"),
-        (#"{"$defs":{"l":{"properties":{"n":{"$ref":"#/$defs/l"}},"required":["n"],"type":"object"}},"$ref":"#/$defs/l"}"#,
+        (##"{"$defs":{"l":{"properties":{"n":{"$ref":"#/$defs/l"}},"required":["n"],"type":"object"}},"$ref":"#/$defs/l"}"##,
             "grammar_unsatisfiable", "#"),
     ])
     func refusals(_ schema: String, _ code: String, _ path: String) {
