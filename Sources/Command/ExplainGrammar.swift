@@ -1,6 +1,7 @@
 import ArgumentParser
 import AutoGLMDecoding
 import AutoGLMJSON
+import AutoGLMText
 import Foundation
 
 struct ExplainGrammar: ParsableCommand {
