@@ -2,8 +2,8 @@ import Synchronization
 
 /// A compiled grammar over one vocabulary: what a request's answer must look like.
 ///
-/// The seam with the engine: compile it before admission (``compile(_:vocabulary:limits:isCancelled:)``
-/// on a thread that may take milliseconds), put ``makeState()`` into each sequence, and per token
+/// The seam with the engine: compile it before admission
+/// (``compile(_:vocabulary:limits:isCancelled:)`` on a thread that may take milliseconds), put ``makeState()`` into each sequence, and per token
 /// call ``GrammarState/fill(_:)`` (or ``GrammarState/allows(_:)`` first, when greedy) and
 /// ``GrammarState/accept(_:)``. Threads may share a grammar; a lock lets one at a time at its
 /// machine, for microseconds.
@@ -52,7 +52,9 @@ package final class Grammar: Sendable {
 }
 
 /// A machine with the lock around it.
-final class SharedAutomaton: @unchecked Sendable {  // `automaton` is touched under `lock` alone
+///
+/// Unchecked: `automaton` is touched under `lock` alone.
+final class SharedAutomaton: @unchecked Sendable {
     private let lock = Mutex(())
     private let automaton: Automaton
 

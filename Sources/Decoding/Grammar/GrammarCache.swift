@@ -46,7 +46,8 @@ package final class GrammarCache: Sendable {
             entries.uses += 1
             entries.bySource[source] = Entry(grammar: grammar, lastUse: entries.uses)
             var bytes = entries.bySource.values.reduce(0) { $0 + $1.grammar.byteCount }
-            while entries.bySource.count > countMax || bytes > bytesMax && entries.bySource.count > 1 {
+            while entries.bySource.count > countMax
+                || bytes > bytesMax && entries.bySource.count > 1 {
                 guard let oldest = entries.bySource.min(by: { $0.value.lastUse < $1.value.lastUse })
                 else { break }
                 bytes -= oldest.value.grammar.byteCount

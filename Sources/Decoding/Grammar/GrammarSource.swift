@@ -34,7 +34,7 @@ package indirect enum GrammarExpression: Sendable, Hashable {
     /// Text that matches as a whole.
     case regex(String)
     /// Text in which no match of a regular expression is found: everything up to a trigger is
-    /// `.textWithout(pattern: "<tool_call>")`, and `^(a|b)\n` keeps names of tools from beginning it.
+    /// `.textWithout(pattern: "<tool_call>")`; `^(a|b)\n` keeps tools' names from beginning it.
     case textWithout(pattern: String)
     /// A JSON value that satisfies a schema.
     case json(JSONValue)

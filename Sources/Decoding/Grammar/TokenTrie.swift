@@ -29,14 +29,14 @@ package final class TokenTrie: Sendable {
     ///   tokens must be among these: a grammar reaches them by number).
     package init(tokens: [[UInt8]], endTokens: [Int32]) {
         precondition(tokens.count < 1 << 24)
-        self.tokens = tokens
+        // The walk keeps a stack by depth; a longer token is no text that anyone writes.
+        self.tokens = tokens.map { $0.count < 250 ? $0 : [] }
         self.endTokens = endTokens
         tokenCount = tokens.count
         var lengths: [Int] = Array(repeating: 0, count: tokens.count)
         var others: [Int32] = []
         var ids: [Int32] = []
         for (id, bytes) in tokens.enumerated() where !bytes.isEmpty {
-            // The walk keeps a stack by depth; a longer token is no text that anyone writes.
             guard bytes.count < 250 else { continue }
             ids.append(Int32(id))
             lengths[id] = Self.plainLength(bytes)

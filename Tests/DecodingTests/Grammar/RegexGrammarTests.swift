@@ -59,7 +59,8 @@ import Testing
     func verdictsEqualThoseOfRust() throws {
         var compared = 0
         var refused: [String] = []
-        for file in try RustCases.files() {
+        // The small crate's classes are ASCII whatever its flags say.
+        for file in try RustCases.files() where file.lastPathComponent != "regex-lite.toml" {
             for test in RustCases.read(try String(contentsOf: file, encoding: .utf8)) {
                 guard let pattern = test.regex, let hasMatch = test.hasMatch else { continue }
                 let flags = test.flags.isEmpty ? "" : "(?\(test.flags))"
@@ -181,5 +182,6 @@ struct RustCases {
     private static func unescaped(_ text: String) -> String {
         text.replacingOccurrences(of: "\\n", with: "\n").replacingOccurrences(
             of: "\\r", with: "\r").replacingOccurrences(of: "\\x00", with: "\0")
+            .replacingOccurrences(of: "\\x02", with: "\u{2}")
     }
 }

@@ -107,7 +107,7 @@ extension Automaton {
     /// A bounded search for a free key that begins so. Breadth first: such keys are short.
     private func findsFreeKey(_ key: KeyState, _ rule: ObjectRule) -> Bool {
         let start = keyPatterns[key.patterns].map { RegexState(code: $0) }
-        let bytes = tables.regex.representatives(start.map(\.node)) + [0x7E, 0x23]
+        let bytes = tables.regex.representatives(start.map(\.node)) + [0x7E, 0x23, 0x80, 0xA0]
         struct Place: Hashable { var node: Int32, states: [RegexState], lexer: UInt8 }
         let lexer = key.lexer < StringLexer.afterBackslash ? key.lexer : 0
         var order = [Place(node: key.node, states: start, lexer: lexer)]

@@ -37,8 +37,8 @@ struct ValueRule: Sendable {
     var texts: [[UInt8]]?
 
     var isEmpty: Bool {
-        words == 0 && literals < 0 && numberLiterals < 0 && !hasPlainNumber && !hasPlainInteger && numbers.isEmpty
-            && strings.isEmpty && arrays.isEmpty && objects.isEmpty
+        words == 0 && literals < 0 && numberLiterals < 0 && !hasPlainNumber && !hasPlainInteger
+            && numbers.isEmpty && strings.isEmpty && arrays.isEmpty && objects.isEmpty
     }
 }
 

@@ -3,7 +3,9 @@
 /// Address space for all rows is taken at once and the pages come when they are touched: growing
 /// by copying cost up to 6 ms at a time in the prototype. The only unsafe code of the machine,
 /// with the walk over the token trie, which reads little else.
-@safe final class RowTable: @unchecked Sendable {  // guarded by the lock of the one grammar that has it
+///
+/// Unchecked: guarded by the lock around the one machine that has it.
+@safe final class RowTable: @unchecked Sendable {
     /// The row has no answer yet.
     static let unknown: Int32 = -2
     /// No text goes on so.

@@ -153,7 +153,9 @@ struct RegexParser {
             return nil
         }
         let low = least ?? 0
-        if let most, most < low { throw error("a count {\(low),\(most)} that ends before it begins") }
+        if let most, most < low {
+            throw error("a count {\(low),\(most)} that ends before it begins")
+        }
         return (low, hasComma ? most : low)
     }
 
@@ -270,6 +272,7 @@ struct RegexParser {
         case "b", "B":
             if flags.isUnicode { throw unsupported("a Unicode word boundary") }
             position += 1
+            if next == "{" { throw unsupported("half a word boundary") }
             return table.assertion(scalar == "b" ? .boundary : .noBoundary)
         case "Q":
             position += 1

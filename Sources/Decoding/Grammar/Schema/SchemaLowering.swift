@@ -176,7 +176,9 @@ struct SchemaLowering {
         for name in names { parts[name] = [] }
         for group in shape.groups {
             var own: [[UInt8]: [Formula]] = [:]
-            for property in group.properties { own[property.name, default: []].append(property.value) }
+            for property in group.properties {
+                own[property.name, default: []].append(property.value)
+            }
             for pattern in group.patterns {
                 for name in names where try normalizer.matches(name, pattern.keys) {
                     own[name, default: []].append(pattern.value)
