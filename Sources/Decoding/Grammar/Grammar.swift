@@ -2,10 +2,10 @@ import Synchronization
 
 /// A compiled grammar over one vocabulary: what a request's answer must look like.
 ///
-/// The seam with the engine: compile it before admission
-/// (``compile(_:vocabulary:limits:isCancelled:)`` on a thread that may take milliseconds), put ``makeState()`` into each sequence, and per token
-/// call ``GrammarState/fill(_:)`` (or ``GrammarState/allows(_:)`` first, when greedy) and
-/// ``GrammarState/accept(_:)``. Threads may share a grammar; a lock lets one at a time at its
+/// The seam with the engine: ``compile(_:vocabulary:limits:isCancelled:)`` before admission, on a
+/// thread that may take milliseconds; ``makeState()`` into each sequence; per token
+/// ``GrammarState/fill(_:)`` (or ``GrammarState/allows(_:)`` first, when greedy), then
+/// ``GrammarState/accept(_:)``. Threads may share a grammar: a lock lets one at a time at its
 /// machine, for microseconds.
 package final class Grammar: Sendable {
     package let vocabulary: TokenTrie

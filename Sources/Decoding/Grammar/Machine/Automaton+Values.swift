@@ -151,7 +151,8 @@ extension Automaton {
         switch (frame.a, byte) {
         case (0, _) where isDigit: next = byte == 0x30 ? 1 : 2
         case (2, _) where isDigit: next = 2
-        case (1, 0x2E), (2, 0x2E): next = 3
+        case (1, 0x2E), (2, 0x2E):
+            if frame.b == 0 || !tables.integersHaveNoPoint { next = 3 }
         case (3, _) where isDigit && mayBeAny, (4, _) where isDigit && mayBeAny: next = 4
         case (1, 0x65), (2, 0x65), (4, 0x65), (1, 0x45), (2, 0x45), (4, 0x45):
             if frame.b == 0 { next = 5 }
@@ -188,6 +189,7 @@ extension Automaton {
     func stepNumber(_ frame: Frame, _ byte: UInt8) {
         let state = numbers[frame.a]
         let rule = tables.numbers[Int(state.rule)]
+        if byte == 0x2E, tables.integersHaveNoPoint, rule.multiple?.scale == 0 { return }
         if let next = state.next(byte, rule) {
             pushNumber(next, rule, frame.parent)
         } else if !(0x30...0x39).contains(byte), state.isComplete(rule) {

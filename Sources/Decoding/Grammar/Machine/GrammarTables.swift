@@ -16,6 +16,8 @@ struct GrammarTables: Sendable {
     var root: Int32 = 0
     /// Members in the order of the schema, as OpenAI promises for `strict`; else in any order.
     var keepsKeyOrder = false
+    /// Whether 1.0 is no integer, as until draft 4.
+    var integersHaveNoPoint = false
 }
 
 /// The ways to write one value.

@@ -364,7 +364,9 @@ struct RegexTable: Sendable {
     private mutating func tail(_ set: Int32, _ value: UInt32, _ bytesLeft: Int32) -> Node {
         if set < 0 { return intern(Content(kind: .tail, a: -1, b: 0, c: bytesLeft)) }
         let shift = UInt32(6 * bytesLeft)
-        let range = value << shift...((value + 1) << shift) - 1
+        // E0 and F0 begin no shorter character's overlong form.
+        let least: UInt32 = value > 0 ? value << shift : bytesLeft == 2 ? 0x800 : 0x10000
+        let range = least...((value + 1) << shift) - 1
         guard sets[Int(set)].intersects(range) else { return Self.none }
         // E0, ED, F0 and F4 restrict their next byte; the others share one node.
         let isPlain = value != 0 && value << shift != 0xD000 && value << shift != 0x100000

@@ -1,5 +1,5 @@
-/// The formats that are enforced, as regular expressions of whole texts. `regex` is none of them:
-/// which texts are regular expressions is no regular language. Others are annotations.
+/// The formats that are enforced, as regular expressions of whole texts; others are annotations.
+/// Of `regex`, which is no regular language, a part is allowed: groups up to three deep.
 enum SchemaFormats {
     static let patterns: [String: String] = [
         "date": date,
@@ -21,6 +21,7 @@ enum SchemaFormats {
             #"([^\x00-\x20"'<>\\^`{|}%]|%[0-9A-Fa-f]{2}|\{[+#./;?&=,!@|]?"#
             + #"([A-Za-z0-9_.]|%[0-9A-Fa-f]{2})+(:[0-9]{1,4}|\*)?"#
             + #"(,([A-Za-z0-9_.]|%[0-9A-Fa-f]{2})+(:[0-9]{1,4}|\*)?)*\})*"#,
+        "regex": expression,
         "json-pointer": #"(/([^/~]|~[01])*)*"#,
         "relative-json-pointer": #"(0|[1-9][0-9]*)([+\-][1-9][0-9]*)?(#|(/((?s:[^/~])|~[01])*)*)"#,
     ]
@@ -39,6 +40,20 @@ enum SchemaFormats {
         "P((([0-9]+Y([0-9]+M([0-9]+D)?)?|[0-9]+M([0-9]+D)?|[0-9]+D)(T(\(clock)))?)|T(\(clock))"
         + "|[0-9]+W)"
     private static let clock = "[0-9]+H([0-9]+M([0-9]+S)?)?|[0-9]+M([0-9]+S)?|[0-9]+S"
+
+    /// What is a regular expression in every dialect.
+    private static let expression: String = {
+        let escape = #"\\[dDwWsSbBnrtfv.*+?()\[\]{}|^$\\/-]"#
+        let item = #"([^\\\]\[-]|a-z|A-Z|0-9|"# + escape + ")"
+        let atom = #"([^\\^$.|?*+()\[\]{}]|\.|\[\^?"# + item + #"+-?\]|"# + escape + ")"
+        let count = #"(([*+?]|\{[0-9]{1,3},?\})\??)?"#
+        var pieces = "(" + atom + count + #"|[\^$])*"#
+        for _ in 0..<3 {
+            let group = #"\((\?:)?"# + pieces + #"(\|"# + pieces + #")*\)"#
+            pieces = "((" + atom + "|" + group + ")" + count + #"|[\^$])*"#
+        }
+        return pieces + #"(\|"# + pieces + ")*"
+    }()
 
     private static let label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
     private static let hostname = #"\#(label)(\.\#(label))*"#

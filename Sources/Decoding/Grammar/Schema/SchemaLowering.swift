@@ -16,6 +16,7 @@ struct SchemaLowering {
         self.normalizer = normalizer
         self.tables = tables
         first = tables.values.count
+        if normalizer.document.draft.rawValue <= 4 { self.tables.integersHaveNoPoint = true }
     }
 
     /// The value rule of a formula, with all that it refers to.
@@ -52,7 +53,10 @@ struct SchemaLowering {
         var literals: [[UInt8]] = []
         let points = shape.numbers.compactMap(\.text)
         if points.count > 3 {
-            let texts = points.flatMap { $0.contains(0x2E) ? [$0] : [$0, $0 + [0x2E, 0x30]] }
+            let isPlain = tables.integersHaveNoPoint
+            let texts = points.flatMap {
+                isPlain || $0.contains(0x2E) ? [$0] : [$0, $0 + [0x2E, 0x30]]
+            }
             rule.numberLiterals = trie(texts)
         }
         for number in shape.numbers where points.count <= 3 || number.text == nil {
