@@ -146,6 +146,5 @@ if ProcessInfo.processInfo.environment["AUTOGLM_FUZZ"] != nil {
     package.targets.append(
         .executableTarget(
             name: "autoglm-fuzz", dependencies: ["FuzzTargets"], path: "Fuzz/Driver",
-            // The compiler's check of regions (6.3.1) ends itself over the driver's C callback.
-            swiftSettings: [.swiftLanguageMode(.v5)]))
+            swiftSettings: tests))
 }

@@ -7,20 +7,26 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 export AUTOGLM_FUZZ=1
-swift build -c release --scratch-path .build/fuzz --product autoglm-fuzz \
-  --sanitize fuzzer --sanitize address -Xswiftc -enable-testing
+# The first flag leaves `main` to libFuzzer. Swift's compiler needs both sanitizers in one flag: of two
+# it takes the last, and nothing would tell libFuzzer which Swift code an input reaches.
+swift build -c release --scratch-path .build/fuzz --product autoglm-fuzz --sanitize fuzzer \
+  -Xswiftc -sanitize=fuzzer,address -Xcc -fsanitize=fuzzer-no-link,address \
+  -Xswiftc -enable-testing
 fuzz=.build/fuzz/release/autoglm-fuzz
+# Symbols cost seconds for every report. Leaks are not looked for: what a target makes once stays.
+export ASAN_OPTIONS=symbolize=0:detect_leaks=0:allocator_may_return_null=1
+export SWIFT_BACKTRACE=enable=no
 corpora=.build/fuzz-corpus
 found=0
-for target in "${@:-$($fuzz list)}"; do
+for target in "${@:-$($fuzz)}"; do
   for name in $target; do
     corpus=$corpora/$name
     mkdir -p "$corpus" "Fuzz/crashers/$name"
-    $fuzz seeds "$name" "$corpus"
+    export AUTOGLM_FUZZ_TARGET=$name
+    AUTOGLM_FUZZ_SEEDS=$corpus $fuzz
     status=0
-    # Symbols cost seconds for every report; a pipe can hang the run.
-    ASAN_OPTIONS=symbolize=0:detect_leaks=0:allocator_may_return_null=1 SWIFT_BACKTRACE=enable=no \
-      $fuzz "$name" "$corpus" "Fuzz/crashers/$name" -max_total_time="$seconds" -dict="$corpus.dict" \
+    # To a file: a pipe can hang the run.
+    $fuzz "$corpus" "Fuzz/crashers/$name" -max_total_time="$seconds" -dict="$corpus.dict" \
       -rss_limit_mb=512 -timeout=5 -max_len=4096 -print_final_stats=1 -detect_leaks=0 \
       -artifact_prefix="Fuzz/crashers/$name/" < /dev/null > "$corpora/$name.log" 2>&1 || status=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$corpora/$name.log")

@@ -24,6 +24,8 @@ let templateTarget = FuzzTarget(
     promise(result.text == result.runs.map(\.text).joined(), "runs differ from the text")
     let again = try template.render(variables, trust: JinjaTrust(), now: date, limits: limits)
     promise(again.text == result.text, "trust changes the text")
+    // Probing a template for what it shows takes a hundred times as long as rendering it.
+    guard bytes.count % 16 == 0 else { return }
     let model = try ModelText(tokenizer: nil, templates: ["default": source], name: "m")
     _ = try model.render(Conversation(messages: variables["messages"]?.arrayValue ?? []), now: date)
 }

@@ -212,6 +212,7 @@ static void attend_task(void *context, int begin, int end, int thread) {
   for (int index = begin; index < end; index++) {
     const unit u = unit_at(s, index);
     const int rows = u.rows * u.heads;
+    k_pool_beat(s->pool, thread);
     load_queries(s, &u, &x);
     if (s->split) {
       float *p = s->partial + (size_t)index * (size_t)s->partial_rows * (size_t)(s->wide + 2);

@@ -71,6 +71,7 @@ static void multiply_task(void *context, int begin, int end, int thread) {
     const int r1 = (int)((int64_t)rows * (block + 1) / s->row_blocks);
     job->ops->multiply(job->w, prepared, rows, r0, r1, p0, p1, c, ldc);
     finish_piece(s, r0, r1, p0, p1, c, ldc);
+    k_pool_beat(s->pool, thread);
   }
 }
 

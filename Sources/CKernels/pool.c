@@ -24,6 +24,11 @@
 
 enum { SPIN_NANOSECONDS = 100000 };
 
+// One thread's own line, so that counting costs no traffic between cores.
+typedef struct {
+  _Alignas(64) _Atomic uint64_t count;
+} beat;
+
 typedef struct worker {
   struct k_pool *pool;
   int thread;
@@ -43,6 +48,7 @@ struct k_pool {
   uint8_t *scratch;
   size_t scratch_bytes;
   worker *workers;
+  beat beats[K_THREADS_MAX];
 };
 
 static inline void relax(void) {
@@ -58,6 +64,19 @@ static long futex(void *word, int operation, uint32_t value) {
 static inline uint32_t *generation_word(k_pool *p) { return (uint32_t *)&p->gate + 1; }
 static inline uint32_t *inside_word(k_pool *p) { return (uint32_t *)&p->gate; }
 
+void k_pool_beat(k_pool *p, int thread) {
+  _Atomic uint64_t *count = &p->beats[thread].count;
+  const uint64_t n = atomic_load_explicit(count, memory_order_relaxed);
+  atomic_store_explicit(count, n + 1, memory_order_relaxed);
+}
+uint64_t k_pool_beats(const k_pool *p) {
+  uint64_t sum = 0;
+  for (int i = 0; i < p->threads; i++) {
+    sum += atomic_load_explicit(&p->beats[i].count, memory_order_relaxed);
+  }
+  return sum;
+}
+
 // Takes pieces until none is left: half of an equal share of the rest, within the bounds.
 static void work(k_pool *p, int thread) {
   int32_t at = atomic_load_explicit(&p->cursor, memory_order_relaxed);
@@ -69,6 +88,7 @@ static void work(k_pool *p, int thread) {
     if (!atomic_compare_exchange_weak_explicit(&p->cursor, &at, at + n, memory_order_relaxed,
                                                memory_order_relaxed)) continue;
     p->task(p->context, at, at + n, thread);
+    k_pool_beat(p, thread);
     at = atomic_load_explicit(&p->cursor, memory_order_relaxed);
   }
 }
@@ -108,6 +128,7 @@ void k_pool_for(k_pool *p, int items, int least, int most, k_task task, void *co
   if (items <= 0) return;
   if (p->threads == 1 || items <= least) {
     task(context, 0, items, 0);
+    k_pool_beat(p, 0);
     return;
   }
   p->task = task, p->context = context;

@@ -3,6 +3,7 @@ import AutoGLMChat
 import AutoGLMDecoding
 import AutoGLMEngine
 import AutoGLMJSON
+import AutoGLMModels
 import Foundation
 
 /// A conversation in the terminal and the commands that change it: a value without terminal and
@@ -154,7 +155,9 @@ struct ChatSession {
         let text = JSONValue.array(messages)
             .serialized(JSONWriteOptions(ensureASCII: false, indent: 2))
         do {
-            try Data((text + "\n").utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+            try unsafe Array((text + "\n").utf8).withUnsafeBytes {
+                try unsafe replaceFile(path, with: $0)
+            }
             return "saved \(messages.count) messages"
         } catch {
             return "cannot write \(path); check the directory and its permissions"

@@ -41,7 +41,7 @@ struct ConnectionFlags: ParsableArguments {
     @Option(help: "Seconds of silence after which a stream gets a comment line.")
     var keepAliveInterval: Int = Self.defaults.keepAliveInterval.wholeSeconds
 
-    @Option(help: "Seconds without a finished step after which /readyz fails.")
+    @Option(help: "Seconds without a sign of life from the engine after which /readyz fails.")
     var stallAfter: Int = Self.defaults.stallAfter.wholeSeconds
 
     @Option(help: "Threads that read long requests. Default: half of the cores.")

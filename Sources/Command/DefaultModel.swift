@@ -1,3 +1,4 @@
+import AutoGLMModels
 import CAutoGLMDefaultModel
 import Foundation
 
@@ -27,7 +28,8 @@ enum DefaultModel {
                 }
                 return directory
             } catch {
-                reasons.append("\(parent): \(error.localizedDescription)")
+                let reason = (error as? CheckpointError)?.description
+                reasons.append(reason ?? "\(parent): \(error.localizedDescription)")
             }
         }
         throw CommandError(
@@ -50,11 +52,12 @@ enum DefaultModel {
 
     private static func place(_ file: autoglm_embedded_file, in directory: String) throws {
         let path = unsafe directory + "/" + String(cString: file.name)
-        let bytes = unsafe Data(
+        let bytes = unsafe UnsafeRawBufferPointer(start: file.bytes, count: file.size)
+        let own = unsafe Data(
             bytesNoCopy: UnsafeMutableRawPointer(mutating: file.bytes), count: file.size,
             deallocator: .none)
-        if let present = FileManager.default.contents(atPath: path), present == bytes { return }
-        try bytes.write(to: URL(fileURLWithPath: path), options: .atomic)
+        if let present = FileManager.default.contents(atPath: path), present == own { return }
+        try unsafe replaceFile(path, with: bytes)
     }
 }
 

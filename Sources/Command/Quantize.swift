@@ -327,9 +327,12 @@ struct Destination {
             }
             throw error
         }
-        try sync(parent)
-        do { try FileManager.default.removeItem(atPath: former) } catch {
-            printError("warning: \(path) is written, but \(former) could not be removed")
+        // Until the new name is on the disk, the former model is the only sure one.
+        do {
+            try sync(parent)
+            try FileManager.default.removeItem(atPath: former)
+        } catch {
+            printError("warning: \(path) is written, but \(former) was kept: \(error)")
         }
     }
 

@@ -49,6 +49,11 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Seconds that running answers have to finish after SIGTERM.")
     var drainTimeout: Int = 30
 
+    @Option(
+        help: ArgumentHelp(
+            "Seconds without a sign of life after which the engine is started anew; 0: never."))
+    var restartAfter: Int = 8
+
     @Option(help: "Log lines as json or human text. Default: human on a terminal.")
     var logFormat: LineLogHandler.Format?
 
@@ -61,6 +66,7 @@ struct Serve: AsyncParsableCommand {
         try check("--queue-tokens", queueTokens, 1...(1 << 40))
         try check("--queue-timeout", queueTimeout, 1...86_400)
         try check("--drain-timeout", drainTimeout, 0...86_400)
+        try check("--restart-after", restartAfter, 0...86_400)
     }
 
     func run() async throws {
@@ -79,6 +85,7 @@ struct Serve: AsyncParsableCommand {
         options.drainTimeout = .seconds(drainTimeout)
         connections.apply(to: &options)
         options.version = buildVersion
+        options.notifier = try serviceNotifier()
         options.logger = logger
         if Terminal.isErrorInteractive { options.loadingLogInterval = nil }
         // Whatever is wrong with the flags shows before the port is bound.
@@ -101,6 +108,8 @@ struct Serve: AsyncParsableCommand {
             options.engine.queueRequests = queueLimit
             options.engine.queueTokens = queueTokens
             options.engine.queueTimeout = .seconds(queueTimeout)
+            options.engine.restartAfter = restartAfter > 0 ? .seconds(restartAfter) : nil
+            options.engine.onIncident = { EngineFailure.handle($0, logger) }
             if let name = servedModelName.first { options.name = name }
             options.engine.onStep = { metrics.record($0) }
             let showBar = options.engine.onProgress
@@ -125,6 +134,20 @@ struct Serve: AsyncParsableCommand {
         return MemoryTraffic(
             weightBytes: info.weightBytesPerStep, bytesPerToken: info.bytesPerToken,
             bandwidth: try MachineProbe.bandwidth(threads: model.threads, bytes: probe))
+    }
+
+    /// For systemd's `Type=notify` and `WatchdogSec=`.
+    private func serviceNotifier() throws -> ServiceNotifier? {
+        let environment = ProcessInfo.processInfo.environment
+        guard let socket = environment["NOTIFY_SOCKET"], !socket.isEmpty else { return nil }
+        var notifier = try ServiceNotifier(socket: socket)
+        let isMeant = environment["WATCHDOG_PID"].map { $0 == "\(getpid())" } ?? true
+        if isMeant, let text = environment["WATCHDOG_USEC"], let time = Int(text), time > 0 {
+            notifier.watchdog = .microseconds(time)
+        }
+        // The first remedy is a restart in place, the manager's the second.
+        notifier.patience = .seconds(max(restartAfter, connections.stallAfter) + 2)
+        return notifier
     }
 
     private func keys() throws -> [String] {

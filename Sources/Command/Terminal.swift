@@ -4,10 +4,10 @@ import AutoGLMObservability
 import Foundation
 import Synchronization
 
-/// Says something on standard error. Waits a second at most for one that takes nothing.
+/// Says something on standard error. Waits some seconds at most for one that takes nothing.
 func printError(_ text: String) {
     LineSink.standardError.write(text + "\n")
-    LineSink.standardError.flush(within: .seconds(1))
+    LineSink.standardError.flush(within: .seconds(5))
 }
 
 /// What is known about the terminal, asked once.

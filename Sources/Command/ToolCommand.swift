@@ -1,5 +1,6 @@
 import AutoGLMChat
 import AutoGLMJSON
+import AutoGLMModels
 import Foundation
 
 /// A program of the user's that answers calls: gets the call as JSON on standard input, `{"id",
@@ -14,8 +15,10 @@ struct ToolCommand: Sendable {
         // A file instead of a pipe: a program that reads nothing cannot stop the one that writes.
         let input = FileManager.default.temporaryDirectory
             .appendingPathComponent("autoglm-call-\(UUID().uuidString).json")
-        try Data(Self.text(of: call).utf8).write(to: input)
         defer { try? FileManager.default.removeItem(at: input) }
+        try unsafe Array(Self.text(of: call).utf8).withUnsafeBytes {
+            try unsafe replaceFile(input.path, with: $0)
+        }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/sh")
         process.arguments = ["-c", command]

@@ -26,6 +26,14 @@ package protocol Backend: AnyObject {
     associatedtype Cache
 
     var options: ComputeOptions { get }
+    /// What tells another thread that a step goes on.
+    var pulse: any StepPulse { get }
+
+    /// The same device with threads and step memory of its own. It takes the weights of this one,
+    /// which nobody writes to once they are loaded; a cache of its own it has to make.
+    ///
+    /// It may be asked for on another thread while this one hangs in a step.
+    func sibling() throws(BackendError) -> Self
 
     // MARK: Loading
 
@@ -91,6 +99,9 @@ package protocol Backend: AnyObject {
     func eraseBlocks(_ blocks: [Int32], _ cache: Cache) throws(BackendError)
     /// Copies whole KV blocks (all layers) inside the cache.
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)], _ cache: Cache) throws(BackendError)
+    /// Gives the memory of a cache back that a step may hang in; any thread may do it. The cache
+    /// reads as zeros from then on.
+    func discard(_ cache: Cache)
 }
 
 /// Panels are the CPU's own; other devices may do without them.

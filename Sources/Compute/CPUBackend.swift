@@ -36,6 +36,9 @@ package final class CPUBackend: Backend {
     private let nothing: OwnedBuffer
 
     package var threads: Int { pool.threads }
+    package var pulse: any StepPulse { pool.pulse }
+
+    package func sibling() throws(BackendError) -> CPUBackend { try CPUBackend(options: options) }
 
     /// - Throws: ``BackendError/unsupported(what:remedy:)`` for a kernel set this processor lacks
     ///   or an impossible number of threads; ``BackendError/outOfMemory(requestedBytes:)``.
@@ -120,6 +123,8 @@ package final class CPUBackend: Backend {
     package func eraseBlocks(_ blocks: [Int32], _ cache: CPUCache) throws(BackendError) {
         cache.erase(blocks)
     }
+
+    package func discard(_ cache: CPUCache) { cache.discard() }
 
     // MARK: Step memory
 

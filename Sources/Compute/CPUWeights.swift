@@ -1,4 +1,5 @@
 import CAutoGLMKernels
+import Synchronization
 
 /// Some outputs of a weight matrix, all in one format: what the kernels call a matrix.
 @safe
@@ -198,11 +199,14 @@ package final class CPUNorm {
 ///
 /// The angle is the f32 product of position and inverse frequency, as the reference computes it;
 /// its cosine and sine are then correctly rounded.
+///
+/// Backends that are siblings share it. Two of them may fill the same positions at the same time,
+/// with the same values.
 @safe
 package final class CPURotary {
     let specification: RotarySpecification
     private let buffer: OwnedBuffer
-    private var filled = 0
+    private let filled = Atomic<Int>(0)
     var pairs: Int { specification.inverseFrequencies.count }
     /// `[positions][2][pairs]`
     var angles: UnsafePointer<Float> { unsafe UnsafePointer(buffer.floats()) }
@@ -218,6 +222,7 @@ package final class CPURotary {
     }
 
     func fill(upTo positions: Int) {
+        let filled = filled.load(ordering: .acquiring)
         guard positions > filled else { return }
         let end = min(specification.positionsMax, (positions + 255) & ~255)
         unsafe specification.inverseFrequencies.withUnsafeBufferPointer { frequencies in
@@ -231,7 +236,7 @@ package final class CPURotary {
                 }
             }
         }
-        filled = end
+        self.filled.max(end, ordering: .releasing)
     }
 }
 
@@ -305,6 +310,8 @@ package final class CPUCache {
             start = end
         }
     }
+
+    func discard() { buffer.discard() }
 
     func block(_ index: Int, layer: Int) -> UnsafeMutableRawPointer {
         unsafe buffer.base + (layer * layout.blocks + index) * blockBytes

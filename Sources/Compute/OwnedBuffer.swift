@@ -42,6 +42,10 @@ final class OwnedBuffer {
 
     deinit { unsafe _ = munmap(base, bytes) }
 
+    /// Gives the pages back to the system; they read as zeros from now on. Whoever is still at work
+    /// on them, on whatever thread, computes nonsense, but touches nothing else.
+    func discard() { erase(0..<bytes) }
+
     func floats(at offset: Int = 0) -> UnsafeMutablePointer<Float> {
         unsafe (base + offset).assumingMemoryBound(to: Float.self)
     }

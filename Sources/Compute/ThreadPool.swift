@@ -5,6 +5,7 @@ import CAutoGLMKernels
 final class ThreadPool {
     let handle: OpaquePointer
     let threads: Int
+    let pulse: PoolPulse
 
     /// Scratch of one thread: a tile of a product, or the state of one unit of attention.
     static let scratchBytes = 4 << 20
@@ -19,10 +20,14 @@ final class ThreadPool {
             throw .outOfMemory(requestedBytes: wanted * ThreadPool.scratchBytes)
         }
         unsafe handle = pool
+        pulse = unsafe PoolPulse(pool)
         threads = wanted
     }
 
-    deinit { unsafe k_pool_destroy(handle) }
+    deinit {
+        pulse.end()
+        unsafe k_pool_destroy(handle)
+    }
 
     /// Runs `body` for pieces of `0..<items` on all threads, each with the number of its thread.
     /// Not for steps: closures may allocate.

@@ -24,6 +24,10 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
     case deadlineExceeded(limit: Duration)
     /// 400: more sequences in one request than the queue ever holds.
     case tooManySequences(count: Int, limit: Int)
+    /// 422: the engine has got stuck on this very request, every time it was tried.
+    case quarantined(times: Int, remaining: Duration)
+    /// 503 with Retry-After: the engine hangs for good.
+    case engineFailed(retryAfter: Duration)
     /// 503 with Retry-After: draining or stopped.
     case shuttingDown(retryAfter: Duration)
 
@@ -31,10 +35,11 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
     package var retryAfter: Duration? {
         switch self {
         case .invalid, .emptyPrompt, .unknownToken, .promptTooLong, .promptOverflows,
-            .tooManyTokens, .deadlineExceeded, .tooManySequences:
+            .tooManyTokens, .deadlineExceeded, .tooManySequences, .quarantined:
             nil
         case .overloaded(_, _, let after), .tooManyQueuedTokens(_, _, let after),
-            .deadlineTooShort(_, _, let after), .shuttingDown(let after):
+            .deadlineTooShort(_, _, let after), .shuttingDown(let after),
+            .engineFailed(let after):
             after
         }
     }
@@ -50,6 +55,9 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
         case .tooManyTokens(let prompt, _, let limit):
             "Ask for at most \(limit - prompt) tokens, or shorten the prompt."
         case .overloaded, .tooManyQueuedTokens, .shuttingDown: "Try again later."
+        case .engineFailed: "Try another server."
+        case .quarantined(_, let remaining):
+            "Send another request, or come back in \(remaining.components.seconds + 1) s."
         case .deadlineTooShort: "Try again later, or allow more time."
         case .deadlineExceeded: "Allow more time."
         case .tooManySequences(_, let limit):
@@ -85,6 +93,10 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
                 + remedy
         case .tooManySequences(let count, let limit):
             return "The request asks for \(count) sequences; the queue holds \(limit). \(remedy)"
+        case .quarantined(let times, _):
+            return "The engine got stuck on this request \(times) times. \(remedy)"
+        case .engineFailed:
+            return "The engine hangs and could not be started anew. \(remedy)"
         case .shuttingDown:
             return "The server is shutting down. \(remedy)"
         }

@@ -33,7 +33,17 @@ final class EngineShared: Sendable {
     struct State {
         var gate: AdmissionGate
         var status = EngineStatus()
-        var lastProgress: Duration = .zero
+        /// The engine thread of the moment; nil before the first.
+        var run: EngineRun?
+        var live: [SequenceID: LiveSequence] = [:]
+        var quarantine = Quarantine()
+        /// ``Engine/shutdown()`` has been called.
+        var isClosing = false
+        /// The silence that the watch has found, and when.
+        var silence: Duration = .zero
+        var silenceTime: Duration = .zero
+        /// Of runs that were abandoned.
+        var failedStepsBefore: UInt64 = 0
         /// Accepted and not yet ended.
         var liveCount = 0
         var lastID: UInt64 = 0
@@ -41,7 +51,6 @@ final class EngineShared: Sendable {
 
     let options: EngineOptions
     let shape: EngineShape
-    let mailbox = Mailbox()
     let state: Mutex<State>
     private let start = ContinuousClock.now
 
@@ -68,27 +77,28 @@ final class EngineShared: Sendable {
         sampling.ignoreEOS ? sampling.stopTokens : shape.stopTokens + sampling.stopTokens
     }
 
-    func queueLimit(_ request: LiveRequest) -> Duration {
-        request.request.queueTimeout ?? options.queueTimeout
+    func queueLimit(_ request: GenerationRequest) -> Duration {
+        request.queueTimeout ?? options.queueTimeout
     }
 
-    func leftQueue(_ request: LiveRequest, started: Bool) {
+    var currentRun: EngineRun? { state.withLock { $0.run } }
+
+    func note(silence: Duration) {
         let now = self.now
-        state.withLock {
-            $0.gate.leave(
-                promptTokens: request.request.prompt.count, tenant: request.request.tenant,
-                started: started, now: now)
+        state.withLock { ($0.silence, $0.silenceTime) = (silence, now) }
+    }
+
+    /// - Returns: the restarts so far.
+    func giveUp() -> Int {
+        state.withLock { state in
+            state.status.hasFailed = true
+            return state.status.restarts
         }
     }
 
-    func ended() {
-        state.withLock { $0.liveCount -= 1 }
-    }
-
-    func publish(_ report: StepReport, isStep: Bool, newTokens: Int) {
-        let now = self.now
+    func publish(_ report: StepReport, isStep: Bool, newTokens: Int, epoch: Int) {
         state.withLock { state in
-            state.lastProgress = now
+            guard state.run?.epoch == epoch else { return }
             state.status.running = report.running
             state.status.blocksUsed = report.blocksUsed
             state.status.blocksCached = report.blocksCached
@@ -100,27 +110,30 @@ final class EngineShared: Sendable {
         }
     }
 
-    func didShed(used: Int, cached: Int) {
+    func didShed(used: Int, cached: Int, epoch: Int) {
         state.withLock { state in
+            guard state.run?.epoch == epoch else { return }
             state.status.blocksUsed = used
             state.status.blocksCached = cached
             state.status.blocksPeak = used + cached
         }
     }
 
-    func didStop() {
-        state.withLock { $0.status.isStopped = true }
+    func didStop(epoch: Int) {
+        state.withLock { if $0.run?.epoch == epoch { $0.status.isStopped = true } }
     }
 }
 
 /// The front of the engine thread: takes requests from any task, hands out token streams.
 package final class Engine: Sendable {
     private let shared: EngineShared
-    private let thread: EngineThread
+    private let watch: EngineWatch
+    private let watchThread: EngineThread
 
     package var shape: EngineShape { shared.shape }
 
-    /// Starts the engine thread. The model's cache must have `shape.blocks` blocks.
+    /// Starts the engine thread and the one that watches it. The model's cache must have
+    /// `shape.blocks` blocks.
     /// - Throws: ``EngineError/noThread`` when the system refuses one.
     package init(
         _ model: sending any CausalLM, shape: EngineShape, options: EngineOptions
@@ -131,25 +144,16 @@ package final class Engine: Sendable {
             sequencesMax: options.sequencesMax, stepTokens: options.stepTokens,
             // Room for the prompt rows of a request that wants their log-probabilities.
             logitRows: options.sequencesMax + 32, prefixCache: options.prefixCache)
-        let box = ModelBox(model)
-        let thread = EngineThread {
-            let runner = ModelRunner(
-                box.model, rowWidth: shape.rowWidth, vocabulary: shape.vocabulary)
-            var loop = EngineLoop(
-                scheduler: Scheduler(limits: limits), runner: runner, shared: shared)
-            loop.run()
+        guard let run = EngineRun.start(model, epoch: 0, limits, shared) else { throw .noThread }
+        shared.state.withLock { $0.run = run }
+        guard let (watch, thread) = EngineWatch.start(shared, limits) else {
+            run.mailbox.post(.stop)
+            run.join(patience: .seconds(5))
+            throw .noThread
         }
-        guard let thread else { throw .noThread }
         self.shared = shared
-        self.thread = thread
-    }
-
-    /// Carries the model to the engine thread.
-    /// Unchecked: the initializer takes the model away from its caller (`sending`), and only the
-    /// engine thread opens the box.
-    private final class ModelBox: @unchecked Sendable {
-        let model: any CausalLM
-        init(_ model: any CausalLM) { self.model = model }
+        self.watch = watch
+        watchThread = thread
     }
 
     deinit {
@@ -175,25 +179,49 @@ package final class Engine: Sendable {
                 throw .unknownToken(bad, vocabulary: shared.shape.vocabulary)
             }
         }
+        let suspects = try suspects(requests)
         let sequences = try admit(requests)
         let channel = TokenChannel(count: requests.count)
-        let mailbox = shared.mailbox
         let ids = sequences.map(\.id)
-        let stream = TokenStream(count: ids.count, channel: channel) {
-            mailbox.post(.abort(ids[$0]))
+        let stream = TokenStream(count: ids.count, channel: channel) { [shared] in
+            shared.abort(ids[$0])
         }
         let admitted = shared.instant(sequences.first?.arrival ?? .zero)
-        for (choice, sequence) in sequences.enumerated() {
+        let submissions = sequences.enumerated().map { choice, sequence in
             var request = requests[choice]
             request.timeline.admitted = admitted
-            mailbox.post(
-                .submit(
-                    Submission(
-                        sequence: sequence, request: request,
-                        seed: request.sampling.seed ?? UInt64.random(in: 0 ... .max),
-                        channel: channel, choice: choice)))
+            return Submission(
+                sequence: sequence, request: request,
+                seed: request.sampling.seed ?? UInt64.random(in: 0 ... .max),
+                channel: channel, choice: choice, isSuspect: suspects.contains(choice))
         }
+        shared.enter(submissions)
         return stream
+    }
+
+    /// Refuses requests that the engine has got stuck on again and again.
+    /// - Returns: which of them it has got stuck on once.
+    private func suspects(_ requests: [GenerationRequest]) throws(AdmissionError) -> Set<Int> {
+        let now = shared.now
+        let outcome = shared.state.withLock { state -> Result<Set<Int>, AdmissionError> in
+            if state.status.hasFailed {
+                return .failure(.engineFailed(retryAfter: .seconds(30)))
+            }
+            var suspects: Set<Int> = []
+            guard !state.quarantine.isEmpty else { return .success(suspects) }
+            for (choice, request) in requests.enumerated() {
+                let print = request.fingerprint
+                guard let record = state.quarantine.record(of: print, now: now) else { continue }
+                guard record.strikes < Quarantine.strikesMax else {
+                    state.status.quarantined += 1
+                    return .failure(
+                        .quarantined(times: record.strikes, remaining: record.remaining))
+                }
+                suspects.insert(choice)
+            }
+            return .success(suspects)
+        }
+        return try outcome.get()
     }
 
     private func admit(
@@ -214,7 +242,6 @@ package final class Engine: Sendable {
                     sequences.append(
                         try admit(request, arrival, opensQueue: gate.waiting == 0, &state))
                 }
-                if state.liveCount == 0 { state.lastProgress = arrival }
                 state.liveCount += requests.count
                 return .success(sequences)
             } catch {
@@ -265,7 +292,10 @@ package final class Engine: Sendable {
             status.waiting = state.gate.waiting
             status.waitingTokens = state.gate.waitingTokens
             status.isDraining = state.gate.isClosed
-            status.sinceProgress = state.liveCount == 0 ? .zero : now - state.lastProgress
+            // The watch's finding, and what has passed since; if it was long, the process stood.
+            let since = min(max(now - state.silenceTime, .zero), StallDetector.tick * 2)
+            status.sinceProgress = state.silence + since
+            status.failedSteps = state.failedStepsBefore + (state.run?.failedSteps ?? 0)
             return status
         }
     }
@@ -273,7 +303,7 @@ package final class Engine: Sendable {
     /// Lets go of prefix-cache content beyond `tokens`, the longest unused first, and gives the
     /// memory of free KV blocks back to the system. Happens between two steps.
     package func shedCache(keeping tokens: Int) {
-        shared.mailbox.post(.shed(cachedMax: tokens / shared.shape.blockTokens))
+        shared.currentRun?.mailbox.post(.shed(cachedMax: tokens / shared.shape.blockTokens))
     }
 
     /// Refuses new requests from now on; those accepted go on. Returns at once.
@@ -290,16 +320,25 @@ package final class Engine: Sendable {
             // A cancelled drain fails what is left at once.
             do { try await Task.sleep(for: .milliseconds(5)) } catch { break }
         }
-        if hasLiveRequests { shared.mailbox.post(.failAll(.shuttingDown)) }
+        shared.failAll(.shuttingDown)
     }
 
     private var hasLiveRequests: Bool { shared.state.withLock { $0.liveCount > 0 } }
 
-    /// Fails what is left and joins the thread. Blocks for at most one step.
+    /// Fails what is left and joins the thread. Blocks for at most one step, and not for one that
+    /// hangs.
     package func shutdown() {
         beginDrain()
-        shared.mailbox.post(.stop)
-        thread.join()
+        watch.end()
+        watchThread.join()
+        let run = shared.state.withLock { state in
+            state.isClosing = true
+            return state.run
+        }
+        shared.failAll(.shuttingDown)
+        run?.mailbox.post(.stop)
+        guard let run, !run.isAbandoned else { return }
+        run.join(patience: .seconds(5))
     }
 }
 

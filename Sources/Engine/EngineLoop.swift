@@ -2,7 +2,8 @@ import AutoGLMScheduling
 
 /// Lives on the engine thread: takes commands at step boundaries, plans, computes, delivers.
 ///
-/// No locks but the mailbox's and the status', never awaits, never waits for a consumer.
+/// No locks but the mailbox's and the status', never awaits, never waits for a consumer. When it
+/// hangs, ``EngineWatch`` abandons it; should it wake up then, it leaves without a word.
 struct EngineLoop: ~Copyable {
     private var scheduler: Scheduler
     private var runner: ModelRunner
@@ -10,21 +11,27 @@ struct EngineLoop: ~Copyable {
     private var pace = StepPace()
     private var isStopping = false
     private let shared: EngineShared
+    private let run: EngineRun
 
-    init(scheduler: Scheduler, runner: consuming ModelRunner, shared: EngineShared) {
+    init(
+        scheduler: Scheduler, runner: consuming ModelRunner, shared: EngineShared, run: EngineRun
+    ) {
         self.scheduler = scheduler
         self.runner = runner
         self.shared = shared
+        self.run = run
     }
 
-    mutating func run() {
-        while true {
+    mutating func work() {
+        while !run.isAbandoned {
             // Park only when idle; with work in hand, take what has arrived and go on.
-            for command in shared.mailbox.takeAll(blocking: scheduler.isIdle) { apply(command) }
+            let commands = run.mailbox.takeAll(blocking: scheduler.isIdle) { [run] in run.beat() }
+            for command in commands { apply(command) }
             step()
+            run.beat()
             if isStopping, scheduler.isIdle { break }
         }
-        shared.didStop()
+        shared.didStop(epoch: run.epoch)
     }
 
     private mutating func apply(_ command: EngineCommand) {
@@ -34,18 +41,19 @@ struct EngineLoop: ~Copyable {
             live[id] = LiveRequest(
                 submission, stopTokens: shared.stopTokens(of: submission.request.sampling))
             scheduler.apply(.submit(submission.sequence))
-            if isStopping { apply(.failAll(.shuttingDown)) }
+            if submission.isSuspect { runner.suspects.insert(id) }
+            if isStopping { apply(.stop) }
         case .abort(let id):
             scheduler.apply(.abort(id))
         case .shed(let cachedMax):
             runner.erase(scheduler.shed(cachedMax: cachedMax))
-            shared.didShed(used: scheduler.pool.usedCount, cached: scheduler.pool.cachedCount)
-        case .failAll(let error):
-            for request in live.values { request.failure = error }
-            scheduler.apply(.abortAll)
+            shared.didShed(
+                used: scheduler.pool.usedCount, cached: scheduler.pool.cachedCount,
+                epoch: run.epoch)
         case .stop:
             isStopping = true
-            apply(.failAll(.shuttingDown))
+            for request in live.values { request.failure = .shuttingDown }
+            scheduler.apply(.abortAll)
         }
     }
 
@@ -55,7 +63,10 @@ struct EngineLoop: ~Copyable {
         let begin = shared.now
         let plan = scheduler.plan(now: begin)
         stampStarts(plan, begin)
+        let tainted = scheduler.takeTainted()
+        runner.erase(tainted)
         let results = plan.isEmpty ? [] : runner.run(plan, scheduler, live)
+        if run.isAbandoned { return }
         let end = shared.now
         if !plan.isEmpty { pace.record(rows: plan.tokenCount, time: end - begin) }
         for delivery in scheduler.commit(results) { deliver(delivery, now: end) }
@@ -65,56 +76,59 @@ struct EngineLoop: ~Copyable {
     /// A request starts with the step that computes its first row, not when that step has ended:
     /// the time in between is its prefill.
     private func stampStarts(_ plan: StepPlan, _ begin: Duration) {
+        var started: [SequenceID] = []
         for entry in plan.entries {
             guard let request = live[entry.id], !request.isStarted else { continue }
             request.usage.timeline.started = shared.instant(begin)
+            started.append(entry.id)
         }
+        if !started.isEmpty { shared.started(started, epoch: run.epoch) }
     }
 
     private mutating func deliver(_ delivery: Delivery, now: Duration) {
         guard let request = live[delivery.id] else { return }
-        let wasStarted = request.hasLeftQueue
         switch delivery.event {
         case .started(let cachedTokens):
             request.usage.cachedTokens = cachedTokens
-            request.hasLeftQueue = true
-            shared.leftQueue(request, started: true)
+            shared.leftQueue(delivery.id, epoch: run.epoch)
         case .token(_, let isLast):
             deliverToken(request, isLast: isLast, now: now)
         case .stopped:
             request.noteToken(shared.instant(now), counts: false)
-            request.pushPrompt()
+            request.pushPrompt(from: run.epoch)
             request.channel.finish(
                 Finish(reason: .stop, stopToken: request.stopToken, usage: request.usage),
-                of: request.choice)
+                of: request.choice, from: run.epoch)
         case .queueTimeout:
             let waited = now - request.arrival
             request.channel.fail(
-                .queueTimeout(waited: waited, limit: shared.queueLimit(request)),
-                choice: request.choice)
+                .queueTimeout(waited: waited, limit: shared.queueLimit(request.request)),
+                choice: request.choice, from: run.epoch)
         case .deadlineExceeded:
             request.channel.fail(
                 .deadlineExceeded(limit: request.request.deadline ?? .zero),
-                choice: request.choice)
+                choice: request.choice, from: run.epoch)
         case .failed, .aborted:
-            request.channel.fail(request.failure, choice: request.choice)
+            request.channel.fail(request.failure, choice: request.choice, from: run.epoch)
         }
         guard delivery.isEnd else { return }
-        if !wasStarted { shared.leftQueue(request, started: false) }
         live[delivery.id] = nil
-        shared.ended()
+        runner.suspects.remove(delivery.id)
+        shared.ended(delivery.id, epoch: run.epoch)
     }
 
     private func deliverToken(_ request: LiveRequest, isLast: Bool, now: Duration) {
         request.noteToken(shared.instant(now), counts: !request.isPromptOnly)
-        request.pushPrompt()
+        request.pushPrompt(from: run.epoch)
         let token = request.newToken
         request.newToken = nil
         if isLast {
             request.channel.finish(
-                Finish(reason: .length, usage: request.usage), of: request.choice, last: token)
+                Finish(reason: .length, usage: request.usage), of: request.choice, last: token,
+                from: run.epoch)
         } else if let token {
-            request.channel.push(token, of: request.choice, usage: request.usage)
+            request.channel.push(
+                token, of: request.choice, usage: request.usage, from: run.epoch)
         }
     }
 
@@ -133,7 +147,7 @@ struct EngineLoop: ~Copyable {
         report.blocksCached = scheduler.pool.cachedCount
         report.preemptions = scheduler.preemptions
         let tokens = plan.entries.count { $0.samples }
-        shared.publish(report, isStep: !plan.isEmpty, newTokens: tokens)
+        shared.publish(report, isStep: !plan.isEmpty, newTokens: tokens, epoch: run.epoch)
         if let onStep = shared.options.onStep {
             report.waitingByPriority = scheduler.waitingByPriority
             onStep(report)
@@ -148,9 +162,9 @@ extension LiveRequest {
         if counts { usage.completionTokens += 1 }
     }
 
-    fileprivate func pushPrompt() {
+    fileprivate func pushPrompt(from epoch: Int) {
         guard !promptEvents.isEmpty else { return }
-        channel.push(prompt: promptEvents, of: choice, usage: usage)
+        channel.push(prompt: promptEvents, of: choice, usage: usage, from: epoch)
         promptEvents = []
     }
 }

@@ -28,5 +28,11 @@ package struct EngineOptions: Sendable {
     /// Called on the engine thread after each step. Must be quick and must not block.
     package var onStep: (@Sendable (StepReport) -> Void)?
 
+    /// An engine that has made no progress for this long is abandoned, and another one started in
+    /// its place; nil waits for ever.
+    package var restartAfter: Duration? = .seconds(8)
+    /// Called on the watch's thread. Must not wait for the engine.
+    package var onIncident: (@Sendable (EngineIncident) -> Void)?
+
     package init() {}
 }

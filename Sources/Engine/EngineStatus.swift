@@ -14,11 +14,18 @@ package struct EngineStatus: Sendable {
     package var steps: UInt64 = 0
     package var preemptions: UInt64 = 0
     package var generatedTokens: UInt64 = 0
-    /// Time since the engine last finished a step or was idle. A healthy engine keeps this below
-    /// the time of one step.
+    /// Time since the engine's last sign of life. An engine that is well gives one several times a
+    /// second, in the middle of a step and when it is idle too.
     package var sinceProgress: Duration = .zero
     package var isDraining = false
     package var isStopped = false
+    /// It hangs and will not be restarted any more.
+    package var hasFailed = false
+    package var restarts = 0
+    /// Computations that failed: of a whole step, or of one sequence of it.
+    package var failedSteps: UInt64 = 0
+    /// Requests refused because the engine had got stuck on them before.
+    package var quarantined: UInt64 = 0
     package init() {}
 }
 

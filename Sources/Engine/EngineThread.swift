@@ -34,6 +34,15 @@ final class EngineThread: Sendable {
         self.thread = Mutex(thread)
     }
 
+    /// Nobody will wait for it: the system cleans up after it when it ends.
+    func detach() {
+        let thread = self.thread.withLock { thread in
+            defer { thread = nil }
+            return thread
+        }
+        if let thread { _ = pthread_detach(thread) }
+    }
+
     /// Waits until the thread has ended. Only the first call waits.
     func join() {
         let thread = self.thread.withLock { thread in

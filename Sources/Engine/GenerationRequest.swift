@@ -109,6 +109,8 @@ package enum GenerationError: Error, Equatable, CustomStringConvertible {
     case notANumber
     /// 500: the step that held this request failed.
     case stepFailed(String)
+    /// 503: the engine hung while it computed this request, or others beside it.
+    case engineRestarted
     /// 503: the engine was told to stop before this request had finished.
     case shuttingDown
     /// The consumer's task was cancelled.
@@ -127,6 +129,8 @@ package enum GenerationError: Error, Equatable, CustomStringConvertible {
                 + "try --compute f32."
         case .stepFailed(let reason):
             "Computing a step failed: \(reason)"
+        case .engineRestarted:
+            "The engine got stuck and was started anew; what it had begun is lost. Try again."
         case .shuttingDown:
             "The server is shutting down. Try again on another server."
         case .cancelled:

@@ -8,9 +8,7 @@ enum EngineCommand: Sendable {
     case abort(SequenceID)
     /// Keep at most so many blocks of prefix cache, and give back the memory of what is free.
     case shed(cachedMax: Int)
-    /// Fail everything that waits or runs.
-    case failAll(GenerationError)
-    /// ``failAll(_:)`` with "shutting down", then leave the thread.
+    /// Fail everything that waits or runs with "shutting down", then leave the thread.
     case stop
 }
 
@@ -22,6 +20,8 @@ struct Submission: Sendable {
     let channel: TokenChannel
     /// Which of the channel's sequences it is.
     let choice: Int
+    /// The engine has got stuck in a step with this request: it is computed by itself.
+    let isSuspect: Bool
 }
 
 /// Commands from any thread to the engine thread.
@@ -45,8 +45,18 @@ final class Mailbox: Sendable {
         if wasParked { wakeUp.signal() }
     }
 
+    /// Asks a parked engine thread for a sign of life.
+    func nudge() {
+        let wasParked = state.withLock { state in
+            defer { state.isParked = false }
+            return state.isParked
+        }
+        if wasParked { wakeUp.signal() }
+    }
+
     /// Everything that has arrived; with `blocking`, waits until there is something.
-    func takeAll(blocking: Bool) -> [EngineCommand] {
+    /// - Parameter onWake: called whenever the thread has been woken.
+    func takeAll(blocking: Bool, onWake: () -> Void) -> [EngineCommand] {
         while true {
             let commands = state.withLock { state in
                 let commands = state.commands
@@ -56,6 +66,7 @@ final class Mailbox: Sendable {
             }
             guard blocking, commands.isEmpty else { return commands }
             wakeUp.wait()
+            onWake()
         }
     }
 }

@@ -17,8 +17,6 @@ final class LiveRequest {
     var stopToken: Int32?
     var failure = GenerationError.cancelled
     var usage = Usage()
-    /// The admission gate has been told that it waits no more.
-    var hasLeftQueue = false
     var isStarted: Bool { usage.timeline.started != nil }
 
     init(_ submission: Submission, stopTokens: [Int32]) {
@@ -42,6 +40,9 @@ final class LiveRequest {
 /// All buffers are kept from step to step.
 struct ModelRunner: ~Copyable {
     private let model: any CausalLM
+    private let run: EngineRun
+    /// Sequences that the engine may get stuck on; each is computed by itself.
+    var suspects: Set<SequenceID> = []
     /// Logits per row, and how many of them belong to real tokens.
     private let rowWidth: Int
     private let vocabulary: Int
@@ -49,34 +50,52 @@ struct ModelRunner: ~Copyable {
     private var logits: [Float] = []
     private var scratch = SamplerScratch()
 
-    init(_ model: any CausalLM, rowWidth: Int, vocabulary: Int) {
+    init(_ model: any CausalLM, rowWidth: Int, vocabulary: Int, run: EngineRun) {
         self.model = model
+        self.run = run
         self.rowWidth = rowWidth
         self.vocabulary = min(vocabulary, rowWidth)
     }
 
-    /// Gives back the memory of blocks that nobody holds. Where a device cannot, it stays as it is.
+    /// Makes blocks that nobody holds zero and gives their memory back. Where a device cannot, it
+    /// stays as it is.
     func erase(_ blocks: [BlockID]) {
         if !blocks.isEmpty { try? model.eraseBlocks(blocks.map(\.index)) }
     }
 
-    /// Computes the plan. When the step fails as a whole, each sequence is computed by itself, so
-    /// that only those fail that cannot be computed; doing a row twice gives the same values.
+    /// Computes the plan: what is above suspicion together, each suspect by itself.
     mutating func run(
         _ plan: StepPlan, _ scheduler: borrowing Scheduler, _ live: [SequenceID: LiveRequest]
     ) -> [StepResult] {
-        if compute(plan.entries[...], scheduler) == nil {
-            return readTokens(plan.entries[...], scheduler, live)
+        if suspects.isEmpty { return compute(together: plan.entries[...], scheduler, live) }
+        var results = Array(repeating: StepResult.failed, count: plan.entries.count)
+        let together = plan.entries.indices.filter { !suspects.contains(plan.entries[$0].id) }
+        let entries = together.map { plan.entries[$0] }
+        for (index, result) in zip(together, compute(together: entries[...], scheduler, live)) {
+            results[index] = result
+        }
+        for index in plan.entries.indices where suspects.contains(plan.entries[index].id) {
+            results[index] = compute(together: plan.entries[index...index], scheduler, live)[0]
+        }
+        return results
+    }
+
+    /// When a step fails as a whole, each sequence is computed by itself, so that only those fail
+    /// that cannot be computed; doing a row twice gives the same values.
+    private mutating func compute(
+        together entries: ArraySlice<StepPlan.Entry>, _ scheduler: borrowing Scheduler,
+        _ live: [SequenceID: LiveRequest]
+    ) -> [StepResult] {
+        guard let error = compute(entries, scheduler) else {
+            return readTokens(entries, scheduler, live)
+        }
+        if entries.count == 1, let entry = entries.first {
+            live[entry.id]?.failure = error
+            return [.failed]
         }
         var results: [StepResult] = []
-        for index in plan.entries.indices {
-            let entry = plan.entries[index...index]
-            if let error = compute(entry, scheduler) {
-                live[plan.entries[index].id]?.failure = error
-                results.append(.failed)
-            } else {
-                results += readTokens(entry, scheduler, live)
-            }
+        for index in entries.indices {
+            results += compute(together: entries[index...index], scheduler, live)
         }
         return results
     }
@@ -84,6 +103,9 @@ struct ModelRunner: ~Copyable {
     private mutating func compute(
         _ entries: ArraySlice<StepPlan.Entry>, _ scheduler: borrowing Scheduler
     ) -> GenerationError? {
+        if entries.isEmpty { return nil }
+        run.note(stepping: entries.map(\.id))
+        defer { run.note(stepping: []) }
         batch.removeAll()
         for entry in entries { add(entry, scheduler) }
         let count = batch.outputRows.count * rowWidth
@@ -101,6 +123,7 @@ struct ModelRunner: ~Copyable {
             }
             return nil
         } catch {
+            run.noteFailure()
             if case .notANumber = error { return .notANumber }
             return .stepFailed(error.description)
         }
@@ -132,6 +155,7 @@ struct ModelRunner: ~Copyable {
         results.reserveCapacity(entries.count)
         var row = 0
         for entry in entries {
+            run.beat()
             let rows = row..<(row + entry.range.upperBound - entry.firstLogits)
             row = rows.upperBound
             guard let request = live[entry.id] else {
@@ -143,6 +167,7 @@ struct ModelRunner: ~Copyable {
                 results.append(
                     try read(entry, rows, scheduler.tokens(of: entry), request))
             } catch {
+                run.noteFailure()
                 request.failure =
                     error == .notANumber
                     ? .notANumber : .stepFailed("the grammar allows no token here")

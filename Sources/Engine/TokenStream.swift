@@ -15,6 +15,8 @@ final class TokenChannel: Sendable {
     /// One sequence.
     private struct Lane {
         var batch = TokenBatch()
+        /// The engine run that may write; see ``EngineRun/epoch``.
+        var writer = 0
         var end: End?
         /// Stands among those that the consumer is to look at.
         var isListed = false
@@ -46,29 +48,39 @@ final class TokenChannel: Sendable {
         state = Mutex(State(lanes: Array(repeating: Lane(), count: count)))
     }
 
+    /// Only the run of this epoch writes from now on. What ends a sequence from outside of the
+    /// engine thread needs no epoch.
+    func handOver(_ choice: Int, to epoch: Int) {
+        state.withLock { $0.lanes[choice].writer = epoch }
+    }
+
     func isOpen(_ choice: Int) -> Bool { state.withLock { $0.lanes[choice].end == nil } }
 
-    func push(_ event: TokenEvent, of choice: Int, usage: Usage) {
+    func push(_ event: TokenEvent, of choice: Int, usage: Usage, from epoch: Int) {
         wake(choice) { lane in
-            guard lane.end == nil else { return }
+            guard lane.end == nil, lane.writer == epoch else { return }
             lane.batch.tokens.append(event)
             lane.batch.usage = usage
         }
     }
 
     /// The consumer is not woken: the first output token follows at once.
-    func push(prompt: [TokenEvent], of choice: Int, usage: Usage) {
+    func push(prompt: [TokenEvent], of choice: Int, usage: Usage, from epoch: Int) {
         state.withLock { state in
-            guard state.lanes[choice].end == nil else { return }
+            guard state.lanes[choice].end == nil, state.lanes[choice].writer == epoch else {
+                return
+            }
             state.lanes[choice].batch.prompt += prompt
             state.lanes[choice].batch.usage = usage
         }
     }
 
     /// - Parameter last: the last token, delivered together with the end in one wake-up.
-    func finish(_ finish: Finish, of choice: Int, last: TokenEvent? = nil) {
+    func finish(
+        _ finish: Finish, of choice: Int, last: TokenEvent? = nil, from epoch: Int
+    ) {
         wake(choice) { lane in
-            guard lane.end == nil else { return }
+            guard lane.end == nil, lane.writer == epoch else { return }
             if let last { lane.batch.tokens.append(last) }
             lane.batch.finish = finish
             lane.batch.usage = finish.usage
@@ -77,9 +89,11 @@ final class TokenChannel: Sendable {
     }
 
     /// What came before the failure is still delivered.
-    func fail(_ error: GenerationError, choice: Int) {
+    /// - Parameter epoch: of the run that says so; nil for everybody else.
+    func fail(_ error: GenerationError, choice: Int, from epoch: Int? = nil) {
         wake(choice) { lane in
-            if lane.end == nil { lane.end = .failed(error) }
+            guard lane.end == nil, epoch == nil || epoch == lane.writer else { return }
+            lane.end = .failed(error)
         }
     }
 

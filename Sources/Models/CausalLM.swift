@@ -23,6 +23,23 @@ package protocol CausalLM: AnyObject {
     /// Overwrites KV blocks with zeros and gives their memory back to the system until they are
     /// written again.
     func eraseBlocks(_ blocks: [Int32]) throws(BackendError)
+
+    /// What is there beside this model should it hang; nil where nothing is. Asked for once its
+    /// cache has been allocated.
+    var spare: (any ModelSpare)? { get }
+}
+
+/// The view of a model from another thread, while it computes or hangs.
+package protocol ModelSpare: Sendable {
+    /// What tells that its step goes on.
+    var pulse: any StepPulse { get }
+
+    /// Another model over the same weights, with threads, step memory and a cache of its own: the
+    /// one that hangs can write to nothing of it, whenever it wakes up.
+    func model(blocks: Int) throws(BackendError) -> any CausalLM
+
+    /// Gives back the memory of the cache of the one that hangs.
+    func discardCache()
 }
 
 /// What an engine and its users need to know about a model.
@@ -152,5 +169,27 @@ final class DecoderModel<B: Backend>: CausalLM {
     func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) throws(BackendError) {
         guard let context else { preconditionFailure("a copy before its cache was allocated") }
         try backend.copyBlocks(pairs, context.cache)
+    }
+
+    var spare: (any ModelSpare)? {
+        context.map { Spare(info: info, decoder: decoder, context: $0) }
+    }
+
+    /// Unchecked: of decoder and backend it uses what nobody writes to after loading; the cache
+    /// it only gives back, which does no harm to a step that still runs.
+    private struct Spare: ModelSpare, @unchecked Sendable {
+        let info: ModelInfo
+        let decoder: Decoder<B>
+        let context: ForwardContext<B>
+
+        var pulse: any StepPulse { context.backend.pulse }
+
+        func model(blocks: Int) throws(BackendError) -> any CausalLM {
+            let model = DecoderModel(info, decoder, try context.backend.sibling())
+            try model.allocateCache(blocks: blocks)
+            return model
+        }
+
+        func discardCache() { context.backend.discard(context.cache) }
     }
 }

@@ -17,8 +17,9 @@ package final class ServerMetrics: Sendable {
     package let connections = Gauge("http_connections", "Open client connections.")
     package let refusals = Counter(
         "http_connection_refusals",
-        "Requests and connections ended before a handler could answer, by reason.",
-        labels: ["reason"])
+        "Requests refused and connections cut by the connection itself, by reason and by what was "
+            + "under way: accept, head, body or answer.",
+        labels: ["reason", "stage"])
 
     // Latency
     package let timeToFirstToken = Histogram(
@@ -58,6 +59,18 @@ package final class ServerMetrics: Sendable {
         "autoglm_memory_bandwidth_ratio",
         "Bytes read per second of decode steps over the memory bandwidth measured at the start; "
             + "absent for models below 512 MiB.")
+
+    // The engine's health
+    package let engineSilence = Gauge(
+        "autoglm_engine_heartbeat_age_seconds", "Time since the engine's last sign of life.")
+    package let engineRestarts = Counter(
+        "autoglm_engine_restarts", "Engines that hung and were replaced.")
+    package let failedSteps = Counter(
+        "autoglm_failed_steps",
+        "Computations that failed, of a whole step or of one sequence of it.")
+    package let quarantined = Counter(
+        "autoglm_requests_quarantined",
+        "Requests refused because the engine had got stuck on them before.")
 
     // Memory
     package let memory = Gauge(

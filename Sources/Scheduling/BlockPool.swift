@@ -31,6 +31,8 @@ package struct BlockPool {
         var previous: Int32 = BlockPool.none
         var next: Int32 = BlockPool.none
         var isListed = false
+        /// Its values may be damaged: zeroed before anybody else gets it.
+        var isTainted = false
         /// Has been given out since its memory was last given back.
         var isTouched = false
     }
@@ -45,6 +47,8 @@ package struct BlockPool {
     private var lastContent: ContentID = noContent
     private var first: Int32 = none
     private var last: Int32 = none
+    /// Blocks that nobody holds and that are to be zeroed.
+    private var tainted: [BlockID] = []
     package private(set) var usedCount = 0
     package private(set) var cachedCount = 0
 
@@ -98,7 +102,21 @@ package struct BlockPool {
             append(block.index)
         } else {
             prepend(block.index)
+            if blocks[index].isTainted { wash(block) }
         }
+    }
+
+    private mutating func wash(_ block: BlockID) {
+        blocks[Int(block.index)].isTainted = false
+        tainted.append(block)
+    }
+
+    /// Blocks to be zeroed before the next step: their values may be damaged, and whoever held them
+    /// is gone. Each is told once.
+    package mutating func takeTainted() -> [BlockID] {
+        guard !tainted.isEmpty else { return [] }
+        defer { tainted.removeAll() }
+        return tainted
     }
 
     package func isUsed(_ block: BlockID) -> Bool { blocks[Int(block.index)].references > 0 }
@@ -127,6 +145,10 @@ package struct BlockPool {
     ) -> (content: ContentID, twin: BlockID?) {
         let index = Int(block.index)
         if blocks[index].content != Self.noContent { return (blocks[index].content, nil) }
+        if blocks[index].isTainted {
+            lastContent += 1
+            return (lastContent, nil)
+        }
         let key = key(parent, history, start)
         lastContent += 1
         if let other = found[key] {
@@ -146,17 +168,24 @@ package struct BlockPool {
         return (lastContent, nil)
     }
 
-    /// Makes sure that nobody finds this block again, because its values may be damaged.
+    /// Makes sure that nobody finds this block again, because its values may be damaged, and that
+    /// it is zeroed once its last holder lets go of it.
     package mutating func forget(_ block: BlockID) {
-        let index = Int(block.index)
-        guard blocks[index].content != Self.noContent else { return }
-        if blocks[index].references == 0 {
-            unlink(block.index)
+        blocks[Int(block.index)].isTainted = true
+        drop(block.index)
+        if !isUsed(block) { wash(block) }
+    }
+
+    /// Nobody finds the content of this block any more.
+    private mutating func drop(_ index: Int32) {
+        guard blocks[Int(index)].content != Self.noContent else { return }
+        if blocks[Int(index)].references == 0 {
+            unlink(index)
             cachedCount -= 1
-            erase(block.index)
-            prepend(block.index)
+            erase(index)
+            prepend(index)
         } else {
-            erase(block.index)
+            erase(index)
         }
     }
 
@@ -168,7 +197,7 @@ package struct BlockPool {
         var index = first
         while cachedCount > max(cachedMax, 0), index != Self.none {
             let next = blocks[Int(index)].next
-            if blocks[Int(index)].content != Self.noContent { forget(BlockID(index)) }
+            if blocks[Int(index)].content != Self.noContent { drop(index) }
             index = next
         }
         var shed: [BlockID] = []

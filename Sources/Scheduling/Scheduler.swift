@@ -429,6 +429,9 @@ package struct Scheduler {
         }
     }
 
+    /// KV blocks to be zeroed before the next step is computed.
+    package mutating func takeTainted() -> [BlockID] { pool.takeTainted() }
+
     // MARK: Ends
 
     private mutating func end(_ slot: Int, _ event: Delivery.Event) {

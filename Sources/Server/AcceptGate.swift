@@ -77,7 +77,7 @@ final class AcceptGate: ChannelDuplexHandler {
         for _ in 0..<Self.turnedAwayMax {
             let client = accept(listener, nil, nil)
             if client < 0 { return }
-            metrics.refusals.add(1, "no_descriptors")
+            metrics.refusals.add(1, "no_descriptors", "accept")
             _ = unsafe text.withUnsafeBytes {
                 unsafe send(client, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }

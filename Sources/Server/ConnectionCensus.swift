@@ -29,6 +29,7 @@ final class ConnectionCensus: Sendable {
         /// Served connections by address.
         var counts: [String: Int] = [:]
         var served: [Int: (address: String, order: Orders)] = [:]
+        var isShortOfMemory = false
         /// The connections beyond the limits, oldest first.
         var extra: [(id: Int, order: Orders)] = []
     }
@@ -53,7 +54,7 @@ final class ConnectionCensus: Sendable {
                     .tooManyConnections(limit: limits.perAddress)
                 } else if state.served.count >= limits.total {
                     .serverFull(limit: limits.total)
-                } else { nil }
+                } else { state.isShortOfMemory ? .shortOfMemory : nil }
             guard let refusal else {
                 state.counts[address] = count + 1
                 state.served[id] = (address, order)
@@ -78,6 +79,11 @@ final class ConnectionCensus: Sendable {
         }
     }
 
+    /// While memory is short, new connections are only asked whether they want to know of health.
+    func setShortOfMemory(_ isShort: Bool) {
+        state.withLock { $0.isShortOfMemory = isShort }
+    }
+
     /// Closes connections on which nothing is under way.
     func closeIdle() {
         for member in state.withLock({ Array($0.served.values) }) { member.order(.closeIdle) }
@@ -87,6 +93,11 @@ final class ConnectionCensus: Sendable {
 }
 
 extension APIError {
+    fileprivate static let shortOfMemory = APIError(
+        status: 503, kind: .overloaded,
+        message: "This server has no memory for another connection. Try again later.",
+        code: "memory_short", retryAfter: 5)
+
     static func tooManyConnections(limit: Int) -> APIError {
         APIError(
             status: 429, kind: .rateLimit,

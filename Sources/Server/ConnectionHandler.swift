@@ -372,7 +372,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// Sends an error of our own and closes.
     private func answer(_ error: APIError, _ context: ChannelHandlerContext) {
-        metrics.refusals.add(1, error.code ?? "other")
+        metrics.refusals.add(1, error.code ?? "other", exchange == nil ? "head" : "body")
         let body = context.channel.allocator.buffer(bytes: error.body)
         var head = HTTPResponseHead(
             version: .http1_1, status: .init(statusCode: error.status),
@@ -446,7 +446,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
             if isBeingRead(context) { watchReader(context) }
         }
         if let deadline = stallDeadline, deadline <= now {
-            metrics.refusals.add(1, "write_stalled")
+            metrics.refusals.add(1, "write_stalled", "answer")
             context.close(promise: nil)
             return
         }

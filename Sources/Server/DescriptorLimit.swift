@@ -24,10 +24,22 @@ enum DescriptorLimit {
         let before = Int(clamping: limit.rlim_cur)
         limit.rlim_cur = limit.rlim_max
         if unsafe setrlimit(resource, &limit) == 0 {
-            logger.debug(
+            logger.info(
                 "descriptor limit raised",
                 metadata: ["from": .stringConvertible(before), "to": .stringConvertible(current)])
         }
+    }
+
+    /// Says so when the operator's limits cannot be kept.
+    static func warn(_ limits: ConnectionCensus.Limits, _ options: ServerOptions) {
+        if limits.total >= options.connectionsMax { return }
+        options.logger.warning(
+            "too few open files are allowed for all connections; raise 'ulimit -n'",
+            metadata: [
+                "connections": .stringConvertible(limits.total),
+                "wanted": .stringConvertible(options.connectionsMax),
+                "open_files": .stringConvertible(current),
+            ])
     }
 
     /// Descriptors that are open now.

@@ -40,6 +40,15 @@ extension APIError {
             self = APIError(
                 status: 429, kind: .overloaded, message: error.description,
                 code: "deadline_exceeded", retryAfter: retryAfter)
+        // No 503: a proxy that sends it to the next server would stop that one, too.
+        case .quarantined:
+            self = APIError(
+                status: 422, kind: .invalidRequest, message: error.description,
+                code: "request_quarantined")
+        case .engineFailed:
+            self = APIError(
+                status: 503, kind: .overloaded, message: error.description,
+                code: "engine_failed", retryAfter: retryAfter)
         case .shuttingDown:
             self = .draining
         }
@@ -60,7 +69,13 @@ extension APIError {
                 status: 500, kind: .server, message: error.description, code: "not_a_number")
         // The reason may hold addresses and paths of this machine; it is logged, not sent.
         case .stepFailed:
-            self = .internalError
+            self = APIError(
+                status: 500, kind: .server, message: "Computing this request failed.",
+                code: "engine_error")
+        case .engineRestarted:
+            self = APIError(
+                status: 503, kind: .overloaded, message: error.description,
+                code: "engine_restarted", retryAfter: 2)
         case .shuttingDown:
             self = .draining
         case .cancelled:

@@ -41,7 +41,8 @@ struct HeadBuilder {
             word[word.endIndex - 2] == UInt8(ascii: "."), word[word.endIndex - 1].isDigit
         else { throw .malformed("The request line does not end with 'HTTP/1.1'.") }
         throw APIError(
-            status: 505, kind: .invalidRequest, message: "Only HTTP/1.1 and HTTP/1.0 are spoken.",
+            status: 505, kind: .invalidRequest,
+            message: "This version of HTTP is not spoken here. Use HTTP/1.1.",
             code: "http_version_not_supported")
     }
 
@@ -135,7 +136,8 @@ struct HeadBuilder {
         let lengths = fields["content-length"]
         if !codings.isEmpty {
             if version != .http1_1 {
-                throw .malformed("HTTP/1.0 has no Transfer-Encoding. Send a Content-Length.")
+                throw .malformed(
+                    "Transfer-Encoding is newer than the request's version. Send a Content-Length.")
             }
             guard lengths.isEmpty else {
                 throw .malformed("The request has both a Content-Length and a Transfer-Encoding.")

@@ -22,11 +22,15 @@ package func serve(
     MemoryLimits.settleAllocator()
     let slot = ModelSlot()
     let server = try ModelServer(slot: slot, options: options, metrics: metrics)
+    DescriptorLimit.warn(server.census.limits, options)
     if options.isInsecure, !ServerOptions.isLoopback(options.host), options.keys.isEmpty {
         options.logger.warning(
             "open to the network without keys", metadata: ["host": "\(options.host)"])
     }
     defer { slot.loaded?.engine.shutdown() }
+    let reports = options.notifier.map { ServiceReports($0, slot, server.state) }
+    reports?.start()
+    defer { reports?.end() }
     let (listening, ports) = AsyncStream.makeStream(of: Int.self)
     let application = server.application { port in
         options.onListening?(port)

@@ -35,8 +35,8 @@ package struct ServerOptions: Sendable {
     package var keepAliveInterval: Duration = .seconds(15)
     /// Time streams have to finish once the process is told to stop.
     package var drainTimeout: Duration = .seconds(30)
-    /// `/readyz` fails when sequences run and no step has ended for this long.
-    package var stallAfter: Duration = .seconds(60)
+    /// `/readyz` fails when the engine has given no sign of life for this long.
+    package var stallAfter: Duration = .seconds(2)
 
     /// Time after binding within which a model may be loaded, or found broken, unseen by clients.
     package var settleTime: Duration = .seconds(1)
@@ -48,6 +48,9 @@ package struct ServerOptions: Sendable {
     /// Bytes this process may take beside the model; what is free by default.
     package var memoryMax: Int?
     package var memoryShares = MemoryShares()
+
+    /// Tells the service manager how the process does, where one has asked.
+    package var notifier: ServiceNotifier?
 
     /// Called with the port once the server accepts connections.
     package var onListening: (@Sendable (Int) -> Void)?

@@ -27,7 +27,8 @@ struct StatusRoutes: Sendable {
         if state.isDraining || engine.isDraining || engine.isStopped {
             return status("draining", .serviceUnavailable, engine)
         }
-        if engine.running > 0, engine.sinceProgress > options.stallAfter {
+        if engine.hasFailed { return status("failed", .serviceUnavailable, engine) }
+        if engine.sinceProgress >= options.stallAfter {
             return status("stalled", .serviceUnavailable, engine)
         }
         return status("ok", .ok, engine)
@@ -123,6 +124,7 @@ struct StatusRoutes: Sendable {
             metrics.setBlocks(
                 total: engine.blocksTotal, used: engine.blocksUsed, cached: engine.blocksCached)
             metrics.preemptions.raise(to: Double(engine.preemptions))
+            metrics.record(engine)
         }
         budget.report(to: metrics, slot.loaded)
         metrics.connections.set(Double(census.total))

@@ -2,6 +2,14 @@ package import AutoGLMEngine
 package import AutoGLMObservability
 
 extension ServerMetrics {
+    /// Takes what the watch knows of the engine.
+    func record(_ engine: EngineStatus) {
+        engineSilence.set(engine.sinceProgress / .seconds(1))
+        engineRestarts.raise(to: Double(engine.restarts))
+        failedSteps.raise(to: Double(engine.failedSteps))
+        quarantined.raise(to: Double(engine.quarantined))
+    }
+
     /// Takes what the engine says about a step; called on the engine thread.
     package func record(_ step: StepReport) {
         stepTime.observe(step.seconds)

@@ -203,7 +203,7 @@ def quantizer(model):
         if replaces and not there:
             wrong = wrong or "the former model is gone"
         rest = [name for name in os.listdir(folder) if name != "model"]
-        if rest and "could not be removed" not in error:
+        if rest and "was kept" not in error:
             wrong = wrong or f"left behind: {rest}"
         return status, wrong
     for replaces in (False, True):
@@ -224,7 +224,7 @@ def history(model):
     folder = scratch + "/state/autoglm"
     os.makedirs(folder)
     path = folder + "/chat-history"
-    lines = [json.dumps(f"entry {n}") for n in range(1_249)]
+    lines = [json.dumps(f"entry {n}") for n in range(1_250)]
 
     def talk(env):
         global runs
@@ -270,7 +270,7 @@ def history(model):
             except ValueError:
                 pass
         wrong = ""
-        if len(kept) < 1_000 or "entry 1248" not in kept:
+        if len(kept) < 1_000 or "entry 1249" not in kept:
             wrong = f"only {len(kept)} entries are left"
         if sum(entry == "/help" for entry in kept) + len(kept) < 1_000:
             wrong = "the history is torn"

@@ -381,6 +381,15 @@ final class ReferenceBackend: Backend {
             }
         }
     }
+
+    func discard(_ cache: Cache) {}
+
+    func sibling() -> ReferenceBackend { ReferenceBackend() }
+
+    private struct NoPulse: StepPulse {
+        var count: UInt64 { 0 }
+    }
+    var pulse: any StepPulse { NoPulse() }
 }
 
 /// Values of stored blocks, for the types that fit a few lines each.

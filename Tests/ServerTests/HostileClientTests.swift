@@ -133,7 +133,7 @@ import Testing
             #expect(answer.hasPrefix("HTTP/1.1 408"))
             #expect(answer.contains("request_timeout"))
         }
-        #expect(server.server.metrics.refusals.value("request_timeout") == 1)
+        #expect(server.server.metrics.refusals.value("request_timeout", "body") == 1)
     }
 
     // MARK: What is said before a body is read
@@ -211,6 +211,20 @@ import Testing
             server.server.census.closeIdle()
             #expect(await idle.read().isEmpty)
             #expect(await busy.read(until: "[DONE]").contains("[DONE]"))
+        }
+    }
+
+    @Test func withoutMemoryOnlyHealthIsAnswered() async throws {
+        let server = try TestServer()
+        try await server.test { client in
+            server.server.census.setShortOfMemory(true)
+            let refused = try await client.get("/v1/models")
+            #expect(refused.code == "memory_short")
+            let health = try await client.get("/livez")
+            #expect(health.status == 200)
+            server.server.census.setShortOfMemory(false)
+            let again = try await client.get("/v1/models")
+            #expect(again.status == 200)
         }
     }
 

@@ -186,6 +186,8 @@ private struct ExpositionParser {
                 "autoglm_decode_time_seconds", "autoglm_step_seconds", "autoglm_batch_tokens",
                 "autoglm_ready", "autoglm_requests_running", "autoglm_requests_waiting",
                 "autoglm_kv_blocks", "autoglm_kv_usage_ratio", "autoglm_memory_bandwidth_ratio",
+                    "autoglm_engine_restarts", "autoglm_failed_steps",
+                    "autoglm_requests_quarantined",
                 "autoglm_memory_actions",
                 "autoglm_prompt_tokens", "autoglm_cached_prompt_tokens",
                 "autoglm_generated_tokens", "autoglm_requests_finished",

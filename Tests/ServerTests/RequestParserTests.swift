@@ -71,6 +71,27 @@ import Testing
         }
     }
 
+    @Test func chunksAndPiecesOfAnySize() {
+        var random = SplitMix64(seed: 11)
+        for _ in 0..<300 {
+            var body = ""
+            var chunks = ""
+            for _ in 0..<Int.random(in: 1...30, using: &random) {
+                let size = Int.random(in: 1...20, using: &random)
+                let data = (0..<size).map { _ in
+                    ["\r\n", "\n", "a", "1", ";", "0"].randomElement(using: &random)!
+                }.joined()
+                let mark = ["", "", ";x", " ;y=\"z\""].randomElement(using: &random)!
+                chunks += String(data.utf8.count, radix: 16) + mark + "\r\n" + data + "\r\n"
+                body += data
+            }
+            let text = Self.head + "Transfer-Encoding: chunked\r\n\r\n" + chunks + "0\r\n\r\n"
+            let most = Int.random(in: 1...60, using: &random)
+            let pieces = (0..<text.utf8.count).map { _ in Int.random(in: 1...most, using: &random) }
+            #expect(parts(text + Self.good[0], pieces: pieces).dropFirst().first == "end \(body)")
+        }
+    }
+
     /// No prefix of a request is a whole one, and none is an error.
     @Test func prefixesWait() {
         for text in Self.good {
@@ -181,6 +202,24 @@ import Testing
 
     private func parts(_ text: String, _ limits: RequestParser.Limits) -> [String] {
         parts(text, pieces: [], limits)
+    }
+
+    /// A chunk costs little more than its bytes, however small it is.
+    @Test func tinyChunksAreCheap() throws {
+        let count = 1_000_000
+        var parser = RequestParser(.init())
+        parser.append(ByteBuffer(string: Self.head + "Transfer-Encoding: chunked\r\n\r\n"))
+        parser.append(ByteBuffer(string: String(repeating: "1\r\nx\r\n", count: count)))
+        parser.append(ByteBuffer(string: "0\r\n\r\n"))
+        let clock = ThreadClock()
+        var bytes = 0
+        var parts = 0
+        while let event = try parser.next() {
+            parts += 1
+            if case .body(let part) = event { bytes += part.readableBytes }
+        }
+        #expect(bytes == count && parts < 10)
+        #expect(clock.seconds < 1)
     }
 
     @Test(arguments: [

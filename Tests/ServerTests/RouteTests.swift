@@ -434,10 +434,10 @@ import Testing
             #expect(stream.status == 200)
             #expect(stream.joined("content") == "Hello, w")
             let error = stream.events.data.last?["error"] as? [String: Any]
-            #expect(error?["code"] as? String == "internal_error")
+            #expect(error?["code"] as? String == "engine_error")
             #expect(!stream.events.isDone)
             let whole = try await client.chat()
-            #expect(whole.status == 500 && whole.code == "internal_error")
+            #expect(whole.status == 500 && whole.code == "engine_error")
         }
         #expect(await eventually { server.blocksUsed == 0 })
     }

@@ -14,15 +14,20 @@ package final class HashedLM: CausalLM {
         package var isBroken = false
         /// Takes this long for each step.
         package var stepTime: Duration = .zero
+        /// A step with a sequence whose prompt begins with this token waits for the gate.
+        package var hang: Int32?
+        package var gate: StepGate?
 
         package init(
             refusesBatches: Bool = false, poison: Int32? = nil, isBroken: Bool = false,
-            stepTime: Duration = .zero
+            stepTime: Duration = .zero, hang: Int32? = nil, gate: StepGate? = nil
         ) {
             self.refusesBatches = refusesBatches
             self.poison = poison
             self.isBroken = isBroken
             self.stepTime = stepTime
+            self.hang = hang
+            self.gate = gate
         }
     }
 
@@ -48,8 +53,21 @@ package final class HashedLM: CausalLM {
         firstTokens = Array(repeating: -1, count: blocks * blockTokens)
     }
 
-    package func eraseBlocks(_ blocks: [Int32]) {}
     package func copyBlocks(_ pairs: [(from: Int32, to: Int32)]) {}
+
+    package func eraseBlocks(_ blocks: [Int32]) {
+        faults.gate?.noteZeroed(blocks.count)
+        for block in blocks {
+            for slot in Int(block) * blockTokens..<(Int(block) + 1) * blockTokens {
+                memory[slot] = 0
+                firstTokens[slot] = -1
+            }
+        }
+    }
+
+    package var spare: (any ModelSpare)? {
+        faults.gate.map { HashedSpare(blockTokens: blockTokens, faults: faults, gate: $0) }
+    }
 
     package static func mix(_ history: UInt64, _ token: Int32) -> UInt64 {
         var z = (history ^ UInt64(UInt32(bitPattern: token))) &+ 0x9E37_79B9_7F4A_7C15
@@ -92,6 +110,7 @@ package final class HashedLM: CausalLM {
         }
         var histories: [UInt64] = []
         var poisoned: [Bool] = []
+        var hangs = false
         for rows in batch.sequences {
             for row in Int(rows.firstRow)..<Int(rows.firstRow + rows.rowCount) {
                 let position = Int(batch.positions[row])
@@ -102,8 +121,10 @@ package final class HashedLM: CausalLM {
                 firstTokens[slot(batch, rows, position)] = first
                 histories.append(Self.mix(history, token))
                 poisoned.append(first == faults.poison)
+                if let hang = faults.hang, first == hang { hangs = true }
             }
         }
+        if let gate = faults.gate, hangs { gate.pass() }
         for (index, row) in batch.outputRows.enumerated() {
             let values = Self.logits(histories[Int(row)])
             for column in 0..<Self.rowWidth {
@@ -137,4 +158,21 @@ package final class HashedLM: CausalLM {
                 blocks: blocks, blockTokens: blockTokens, stopTokens: [stopToken]),
             options: options)
     }
+}
+
+private struct HashedSpare: ModelSpare {
+    let blockTokens: Int
+    let faults: HashedLM.Faults
+    let gate: StepGate
+
+    var pulse: any StepPulse { gate }
+
+    func model(blocks: Int) throws(BackendError) -> any CausalLM {
+        try gate.noteModel()
+        let model = HashedLM(blockTokens: blockTokens, faults: faults)
+        model.allocateCache(blocks: blocks)
+        return model
+    }
+
+    func discardCache() {}
 }

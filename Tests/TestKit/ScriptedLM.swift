@@ -23,6 +23,8 @@ package struct Script: Sendable {
     package var delay: Duration = .zero
     /// A sequence cannot be computed any more once it has said so many tokens.
     package var failAfter: (tokens: Int, error: BackendError)?
+    /// A step that computes this token waits for the gate.
+    package var hang: (token: TokenID, gate: StepGate)?
     /// Steps of more than one sequence fail as a whole.
     package var refusesBatches = false
     /// Logit of the token that is due; all others have 0, so its probability is
@@ -213,6 +215,7 @@ package final class ScriptedLM: CausalLM {
         _ batch: borrowing StepBatch, into logits: UnsafeMutableBufferPointer<Float>
     ) throws(BackendError) {
         if script.delay > .zero { Thread.sleep(forTimeInterval: script.delay / .seconds(1)) }
+        if let hang = script.hang, batch.tokens.contains(hang.token) { hang.gate.pass() }
         if script.refusesBatches, batch.sequences.count > 1 {
             throw .outOfMemory(requestedBytes: 1)
         }
@@ -231,6 +234,29 @@ package final class ScriptedLM: CausalLM {
             for column in 0..<rowWidth { logits[base + column] = column < vocabulary ? 0 : 100 }
             if let token = try next(Int(said[Int(row)])) { logits[base + Int(token)] = script.margin }
         }
+    }
+
+    package var spare: (any ModelSpare)? {
+        guard let gate = script.hang?.gate else { return nil }
+        return Spare(
+            script: script, vocabulary: vocabulary, blockTokens: blockTokens, tap: tap, pulse: gate)
+    }
+
+    private struct Spare: ModelSpare {
+        let script: Script
+        let vocabulary: Int
+        let blockTokens: Int
+        let tap: Tap
+        let pulse: any StepPulse
+
+        func model(blocks: Int) throws(BackendError) -> any CausalLM {
+            let model = ScriptedLM(
+                script, vocabulary: vocabulary, blockTokens: blockTokens, tap: tap)
+            model.allocateCache(blocks: blocks)
+            return model
+        }
+
+        func discardCache() {}
     }
 
     private func compute(

@@ -21,6 +21,10 @@ void *k_pool_scratch(const k_pool *pool, int thread);
 size_t k_pool_scratch_bytes(const k_pool *pool);
 // most: the largest piece; least: the smallest (the last one may be smaller).
 void k_pool_for(k_pool *pool, int items, int least, int most, k_task task, void *context);
+// What the pool has got done, in pieces. Any thread may ask; it only ever grows. A task with long
+// pieces beats inside of them too, so that a pool that stands still is one that hangs.
+uint64_t k_pool_beats(const k_pool *pool);
+void k_pool_beat(k_pool *pool, int thread);
 // The cores this process may use: affinity and cgroup quota.
 int k_cores(void);
 

@@ -109,6 +109,7 @@ struct MemoryMonitor: Service {
                 budget.setRoom(balance.room)
                 trimmed.resident = min(trimmed.resident, sample.resident)
             }
+            census.setShortOfMemory(pressure >= .closeIdle)
             if pressure >= .closeIdle { census.closeIdle() }
             if pressure != last { tell(pressure, above: last) }
             last = pressure
