@@ -77,8 +77,13 @@ import Testing
                 }
             }
         }
-        #expect(compared > 450, "compared \(compared), refused \(refused)")
-        #expect(refused.count < 60, "\(refused)")
+        #expect(compared >= 440, "compared \(compared)")
+        // Nothing but what the parser says it leaves out.
+        let known = ["word boundary", "the class \\p{"]
+        for reason in refused {
+            #expect(known.contains { reason.contains($0) }, "\(reason)")
+        }
+        #expect(refused.count < 110)
     }
 
     /// What makes backtracking explode: compiled or refused at once, and read in linear time.
