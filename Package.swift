@@ -65,7 +65,7 @@ let package = Package(
         module("AutoGLMJinja", path: "Jinja", ["AutoGLMJSON", collections]),
         module("AutoGLMModels", path: "Models", ["AutoGLMCompute", "AutoGLMJSON"]),
         module("AutoGLMText", path: "Text", ["AutoGLMJSON", collections]),
-        module("AutoGLMDecoding", path: "Decoding", ["AutoGLMJSON"]),
+        module("AutoGLMDecoding", path: "Decoding", ["AutoGLMJSON", collections]),
         module("AutoGLMScheduling", path: "Scheduling", []),
         module("AutoGLMEngine", path: "Engine", [
             "AutoGLMModels", "AutoGLMCompute", "AutoGLMDecoding", "AutoGLMScheduling",
@@ -122,7 +122,7 @@ let package = Package(
             "family-conversations.json",
         ]),
         suite("TextTests", ["AutoGLMText", "AutoGLMJSON", collections]),
-        suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMJSON"]),
+        suite("DecodingTests", ["AutoGLMDecoding", "AutoGLMJSON", "AutoGLMText"]),
         suite("SchedulingTests", ["AutoGLMScheduling"]),
         suite("EngineTests", [
             "AutoGLMEngine", "AutoGLMModels", "AutoGLMCompute", "AutoGLMText", "AutoGLMJSON",

@@ -21,6 +21,38 @@ package struct TokenMask: Sendable, Equatable {
         }
     }
 
+    /// The tokens whose bit is set, in order.
+    package var allowed: [Int32] {
+        var result: [Int32] = []
+        for (index, word) in words.enumerated() {
+            var left = word
+            while left != 0 {
+                result.append(Int32(index * 64 + left.trailingZeroBitCount))
+                left &= left - 1
+            }
+        }
+        return result
+    }
+
+    package var isEmpty: Bool { words.allSatisfy { $0 == 0 } }
+
+    /// Takes over all bits of a mask for the same vocabulary; padding beyond them is cleared.
+    mutating func copy(_ other: [UInt64]) {
+        precondition(other.count <= words.count)
+        unsafe words.withUnsafeMutableBufferPointer { own in
+            for index in other.indices { unsafe own[index] = other[index] }
+            for index in other.count..<own.count { unsafe own[index] = 0 }
+        }
+    }
+
+    mutating func withWords<Result>(
+        _ body: (UnsafeMutablePointer<UInt64>) -> Result
+    ) -> Result? {
+        unsafe words.withUnsafeMutableBufferPointer { own in
+            unsafe own.baseAddress.map { unsafe body($0) }
+        }
+    }
+
     /// Sets the logits of all other tokens to -∞.
     package func apply(to row: UnsafeMutableBufferPointer<Float>) {
         for (index, word) in words.enumerated() where word != .max {

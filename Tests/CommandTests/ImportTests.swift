@@ -30,7 +30,7 @@ import Testing
         "Jinja": ["AutoGLMJSON", "Collections"],
         "Models": ["AutoGLMCompute", "AutoGLMJSON"],
         "Text": ["AutoGLMJSON", "Collections"],
-        "Decoding": ["AutoGLMJSON"],
+        "Decoding": ["AutoGLMJSON", "Collections"],
         "Scheduling": [],
         "Engine": [
             "AutoGLMModels", "AutoGLMCompute", "AutoGLMDecoding", "AutoGLMScheduling",

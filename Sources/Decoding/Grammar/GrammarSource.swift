@@ -1,0 +1,59 @@
+package import AutoGLMJSON
+
+/// What an answer must look like.
+package enum GrammarSource: Sendable, Hashable {
+    /// A JSON value that satisfies a schema (2020-12, or drafts 4 to 7). Members come in any order,
+    /// or in the schema's, as OpenAI promises for `strict`.
+    case schema(JSONValue, keepsKeyOrder: Bool = false)
+    /// A whole text that matches a regular expression (RE2's syntax).
+    case regex(String)
+    /// llama.cpp's grammars; the text is what the rule `root` stands for.
+    case gbnf(String)
+    case choice([String])
+    case expression(GrammarExpression)
+
+    /// Any JSON object: `response_format: {"type": "json_object"}`.
+    package static let anyObject = GrammarSource.schema(["type": "object"])
+
+    /// Bytes of source text, for its limit and the cache.
+    package var byteCount: Int {
+        switch self {
+        case .schema(let schema, keepsKeyOrder: _): schema.serialized(.compact).utf8.count
+        case .regex(let text), .gbnf(let text): text.utf8.count
+        case .choice(let options): options.reduce(0) { $0 + $1.utf8.count }
+        case .expression(let expression): expression.byteCount
+        }
+    }
+}
+
+/// The language in which tool formats are written: what stands around values typed by a schema.
+/// `<tool_call>NAME` and arguments as XML, say, are
+/// `.sequence([.literal("<tool_call>NAME\n"), .members(schema, style), .literal("</tool_call>")])`.
+package indirect enum GrammarExpression: Sendable, Hashable {
+    case literal(String)
+    /// Text that matches as a whole.
+    case regex(String)
+    /// Text in which no match of a regular expression is found: everything up to a trigger is
+    /// `.textWithout(pattern: "<tool_call>")`; `^(a|b)\n` keeps tools' names from beginning it.
+    case textWithout(pattern: String)
+    /// A JSON value that satisfies a schema.
+    case json(JSONValue)
+    /// The members of an object that satisfies a schema, in a form that is not JSON.
+    case members(JSONValue, MemberStyle)
+    /// A token that stands for no text.
+    case special(Int32)
+    case sequence([GrammarExpression])
+    case choice([GrammarExpression])
+    case repetition(GrammarExpression, least: Int, most: Int?)
+
+    var byteCount: Int {
+        switch self {
+        case .literal(let text), .regex(let text), .textWithout(let text): text.utf8.count
+        case .json(let schema), .members(let schema, _):
+            schema.serialized(.compact).utf8.count
+        case .special: 4
+        case .sequence(let parts), .choice(let parts): parts.reduce(0) { $0 + $1.byteCount }
+        case .repetition(let body, least: _, most: _): body.byteCount
+        }
+    }
+}

@@ -1,0 +1,142 @@
+/// A compiled grammar as data: what the machine's frames refer to by number. A value; every
+/// machine starts from its own copy and adds states to it.
+struct GrammarTables: Sendable {
+    var regex = RegexTable()
+    var trie = ByteTrie()
+    var values: [ValueRule] = []
+    var strings: [StringRule] = []
+    var numbers: [NumberRule] = []
+    var arrays: [ArrayRule] = []
+    var objects: [ObjectRule] = []
+    var expressions: [ExpressionRule] = []
+    var members: [MembersRule] = []
+    /// Tokens without text that expressions ask for.
+    var specialTokens: [Int32] = []
+    /// Where every text begins.
+    var root: Int32 = 0
+    /// Members in the order of the schema, as OpenAI promises for `strict`; else in any order.
+    var keepsKeyOrder = false
+    /// Whether 1.0 is no integer, as until draft 4.
+    var integersHaveNoPoint = false
+}
+
+/// The ways to write one value.
+struct ValueRule: Sendable {
+    static let null: UInt8 = 1, isTrue: UInt8 = 2, isFalse: UInt8 = 4
+
+    var words: UInt8 = 0
+    /// Root of a trie of canonical texts, quotes included.
+    var literals: Int32 = -1
+    /// The same for numbers.
+    var numberLiterals: Int32 = -1
+    var hasPlainNumber = false
+    var hasPlainInteger = false
+    var numbers: [Int32] = []
+    var strings: [Int32] = []
+    var arrays: [Int32] = []
+    var objects: [Int32] = []
+    /// Canonical texts of all values, sorted, when there are few.
+    var texts: [[UInt8]]?
+
+    var isEmpty: Bool {
+        words == 0 && literals < 0 && numberLiterals < 0 && !hasPlainNumber && !hasPlainInteger
+            && numbers.isEmpty && strings.isEmpty && arrays.isEmpty && objects.isEmpty
+    }
+}
+
+struct StringRule: Sendable {
+    var lengthMin: Int
+    var lengthMax: Int
+    /// Code of a ``RegexState``, or -1: then lengths are counted.
+    var pattern: Int32
+}
+
+struct ArrayRule: Sendable {
+    struct Item: Sendable {
+        var value: Int32
+        /// Which of `containing` such an item counts for.
+        var counts: UInt32
+    }
+
+    /// What may stand at each place; the last entry is for all further places.
+    var items: [[Item]]
+    var countMin: Int
+    var countMax: Int
+    var isUnique: Bool
+    var containing: [(least: Int, most: Int)]
+    /// How many different items there are, when that is few.
+    var distinct: Int?
+}
+
+struct ObjectRule: Sendable {
+    struct Option: Sendable {
+        var value: Int32
+        /// Which of the keys that must exist such a member is.
+        var proves: UInt32
+    }
+    struct Name: Sendable {
+        var options: [Option]
+        /// Place in the schema's own order.
+        var order: Int32
+    }
+
+    var names: [Name]
+    var trie: Int32
+    /// Names that can be written at all.
+    var usable: RankSet
+    var required: RankSet
+    var requiredCount: Int
+    /// For keys without a name, when there are no patterns.
+    var free: [Option]
+    /// Codes of the states in which the patterns begin.
+    var patterns: [Int32]
+    /// For keys without a name: which patterns they match → what they may hold.
+    var classes: [UInt64: [Option]]
+    /// Whether keys of every class can be written.
+    var allowsEveryKey = false
+    var countMin: Int
+    var countMax: Int
+    var existing: UInt32
+
+    var allowsFreeKeys: Bool { !free.isEmpty || !classes.isEmpty }
+}
+
+/// An object's members outside of JSON: see ``MemberStyle``.
+struct MembersRule: Sendable {
+    var object: Int32
+    /// By the rank of a name: the expression of its value and what follows it.
+    var values: [Int32]
+    /// Expressions of what stands around a key.
+    var beforeKey: Int32
+    var afterKey: Int32
+    /// The expression of a key without a name and all that follows it, or -1.
+    var free: Int32
+}
+
+/// What stands around values: rules of GBNF, the words of tool formats.
+enum ExpressionRule: Sendable {
+    case sequence([Int32])
+    case choice([Int32])
+    /// Most may be `Int32.max`.
+    case repetition(Int32, least: Int32, most: Int32)
+    /// Code of a ``RegexState``.
+    case match(Int32)
+    case value(Int32)
+    case members(Int32)
+    case special(Int32)
+}
+
+/// How an object's members are written where they are not JSON:
+/// `<arg_key>KEY</arg_key>\n<arg_value>VALUE</arg_value>\n`. Strings are raw up to what follows
+/// a value; other values are JSON.
+package struct MemberStyle: Sendable, Hashable {
+    package var beforeKey: String
+    package var afterKey: String
+    package var afterValue: String
+
+    package init(beforeKey: String, afterKey: String, afterValue: String) {
+        self.beforeKey = beforeKey
+        self.afterKey = afterKey
+        self.afterValue = afterValue
+    }
+}
