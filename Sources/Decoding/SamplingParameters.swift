@@ -1,7 +1,7 @@
 /// How one sequence picks its tokens and when it ends.
 ///
 /// The defaults are those of OpenAI's API: plain sampling from the model's distribution.
-public struct SamplingParameters: Sendable, Equatable {
+public struct SamplingParameters: Sendable, Hashable {
     /// Divides the logits. 0 is greedy decoding: the most likely token, the lowest id on a tie.
     public var temperature: Float = 1
     /// Keeps the smallest set of tokens whose probabilities sum to at least this: 1 keeps all, 0

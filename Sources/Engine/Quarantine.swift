@@ -49,22 +49,14 @@ struct Quarantine {
 extension GenerationRequest {
     /// Equal for requests that compute the same; the seed and the times allowed do not count.
     var fingerprint: Int {
+        var computed = sampling
+        computed.seed = nil
+        // Looked for in the text, by whoever reads the stream.
+        computed.stopStrings = []
         var hasher = Hasher()
         hasher.combine(prompt)
         hasher.combine(promptLogprobs)
-        hasher.combine(sampling.temperature)
-        hasher.combine(sampling.topP)
-        hasher.combine(sampling.topK)
-        hasher.combine(sampling.minP)
-        hasher.combine(sampling.repetitionPenalty)
-        hasher.combine(sampling.frequencyPenalty)
-        hasher.combine(sampling.presencePenalty)
-        hasher.combine(sampling.logitBias)
-        hasher.combine(sampling.stopTokens)
-        hasher.combine(sampling.ignoreEOS)
-        hasher.combine(sampling.maxTokens)
-        hasher.combine(sampling.minTokens)
-        hasher.combine(sampling.topLogprobs)
+        hasher.combine(computed)
         return hasher.finalize()
     }
 }
