@@ -2,7 +2,7 @@
 /// machine starts from its own copy and adds states to it.
 struct GrammarTables: Sendable {
     var regex = RegexTable()
-    var trie = ByteTrie()
+    var trie = LiteralTrie()
     var values: [ValueRule] = []
     var strings: [StringRule] = []
     var numbers: [NumberRule] = []

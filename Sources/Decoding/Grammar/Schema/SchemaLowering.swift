@@ -441,7 +441,7 @@ extension NumberRule {
     }
 }
 
-extension ByteTrie {
+extension LiteralTrie {
     func forEach(below root: Int32, _ body: ([UInt8]) -> Void) {
         var pending: [(Int32, [UInt8])] = [(root, [])]
         while let (node, text) = pending.popLast() {

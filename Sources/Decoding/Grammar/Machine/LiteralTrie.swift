@@ -1,6 +1,6 @@
 /// Sets of byte strings, many tries in one table. Children of a node stand side by side; the
 /// strings below a node have consecutive ranks, so what is left of them is a range of bits.
-struct ByteTrie: Sendable {
+struct LiteralTrie: Sendable {
     struct Node: Sendable {
         var byte: UInt8
         var childCount: UInt16 = 0
