@@ -204,9 +204,11 @@ package final class LineSink: Sendable {
         private func take() -> (lines: [[UInt8]], refused: Int)? {
             while true {
                 let (batch, isOver) = shared.state.withLock { state in
-                    let batch = (lines: state.lines, refused: state.refused)
+                    // What was refused stands behind the lines, and grows while those are written.
+                    let isLast = state.lines.isEmpty
+                    let batch = (lines: state.lines, refused: isLast ? state.refused : 0)
                     state.lines = []
-                    state.refused = 0
+                    if isLast { state.refused = 0 }
                     state.isParked = batch.lines.isEmpty && batch.refused == 0
                     if state.isParked {
                         for flush in state.flushes { flush.signal() }
