@@ -41,7 +41,7 @@ struct Run: AsyncParsableCommand {
         options.timeline.received = .now
         let answer: AnswerStream
         if raw || !loaded.text.hasTemplate {
-            answer = try loaded.complete([loaded.text.encode(text, addSpecial: true)], options)
+            answer = try await loaded.complete([loaded.text.encode(text, addSpecial: true)], options)
         } else {
             var messages: [JSONValue] = []
             if let system { messages.append(ChatMessage(.system, system).json) }

@@ -124,7 +124,7 @@ struct EngineLoop: ~Copyable {
         request.newToken = nil
         if isLast {
             request.channel.finish(
-                Finish(reason: .length, usage: request.usage), of: request.choice, last: token,
+                Finish(reason: request.isComplete ? .stop : .length, usage: request.usage), of: request.choice, last: token,
                 from: run.epoch)
         } else if let token {
             request.channel.push(

@@ -16,21 +16,26 @@ struct GrammarCompiler {
         if size > budget.limits.sourceBytes {
             throw .tooLarge("a source of \(size) bytes, more than \(budget.limits.sourceBytes)")
         }
+        tables.root = try add(source)
+        try settleExpressions()
+    }
+
+    private mutating func add(_ source: GrammarSource) throws(GrammarError) -> Int32 {
         switch source {
         case .schema(let schema, let keepsKeyOrder):
-            tables.keepsKeyOrder = keepsKeyOrder
-            tables.root = add(rule: .value(try value(schema)))
+            // The order of one schema is no hardship to the others beside it.
+            if keepsKeyOrder { tables.keepsKeyOrder = true }
+            return add(rule: .value(try value(schema)))
         case .regex(let pattern):
-            try budget.spend(100 + size)
-            tables.root = match(try RegexParser.parse(pattern, into: &tables.regex))
+            try budget.spend(100 + pattern.utf8.count)
+            return match(try RegexParser.parse(pattern, into: &tables.regex))
         case .choice(let options):
-            tables.root = add(rule: .choice(try literals(options)))
+            return add(rule: .choice(try literals(options)))
         case .gbnf(let text):
-            tables.root = try GBNFParser.parse(text, into: &self)
+            return try GBNFParser.parse(text, into: &self)
         case .expression(let expression):
-            tables.root = try add(expression)
+            return try add(expression)
         }
-        try settleExpressions()
     }
 
     // MARK: Expressions
@@ -131,6 +136,7 @@ struct GrammarCompiler {
             let rule = try add(body)
             return add(rule: .repetition(
                 rule, least: Int32(clamping: least), most: Int32(clamping: most ?? .max)))
+        case .form(let source): return try add(source)
         }
     }
 

@@ -45,6 +45,8 @@ package indirect enum GrammarExpression: Sendable, Hashable {
     case sequence([GrammarExpression])
     case choice([GrammarExpression])
     case repetition(GrammarExpression, least: Int, most: Int?)
+    /// A whole source as a part: thinking may stand before any.
+    case form(GrammarSource)
 
     var byteCount: Int {
         switch self {
@@ -54,6 +56,7 @@ package indirect enum GrammarExpression: Sendable, Hashable {
         case .special: 4
         case .sequence(let parts), .choice(let parts): parts.reduce(0) { $0 + $1.byteCount }
         case .repetition(let body, least: _, most: _): body.byteCount
+        case .form(let source): source.byteCount
         }
     }
 }
