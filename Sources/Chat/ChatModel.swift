@@ -72,6 +72,14 @@ public final class ChatModel: Sendable {
         let turn = try await turn(conversation)
         let constraint = try await constraint(conversation, turn, options)
         options.timeline.rendered = .now
+        let rules = rules(of: turn, conversation, options)
+        return try start([turn.prompt], options, rules, constraint)
+    }
+
+    /// How a turn is read.
+    func rules(
+        of turn: Turn, _ conversation: Conversation, _ options: AnswerOptions
+    ) -> AnswerBuilder.Rules {
         var rules = rules(options)
         let tags = turn.thinks ? text.family.thinking : nil
         rules.parser = TurnParser(
@@ -82,7 +90,7 @@ public final class ChatModel: Sendable {
         rules.prefix = turn.prefix
         rules.isForced = turn.isForced
         rules.callEnd = text.family.callEnd.flatMap { text.tokenizer?.id(of: $0) }
-        return try start([turn.prompt], options, rules, constraint)
+        return rules
     }
 
     /// Continues prompts as plain text. The choices of the first prompt come first, then those of

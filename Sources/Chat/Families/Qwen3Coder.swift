@@ -18,7 +18,8 @@ enum Qwen3Coder: Family {
 
     static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
         CallFrame("<tool_call>\n<function=", ">\n", .members(MemberStyle(
-            beforeKey: "<parameter=", afterKey: ">\n", afterValue: "\n</parameter>\n")))
+            beforeKey: "<parameter=", afterKey: ">\n", afterValue: "\n</parameter>\n",
+            marks: ["</parameter>", "<parameter="])))
             .close("</function>\n</tool_call>").between("\n")
     }
 

@@ -147,7 +147,9 @@ struct GrammarCompiler {
     ) throws(GrammarError) -> Int32 {
         let normalizer = try self.normalizer(schema)
         let formula = try normalizer.schema(normalizer.document.rootPlace)
+        let (strings, objects) = (tables.strings.count, tables.objects.count)
         let value = try lower(formula, normalizer)
+        try keepOut(style.marks, strings: strings, objects: objects)
         let beforeKey = match(tables.regex.literal(style.beforeKey))
         let afterKey = match(tables.regex.literal(style.afterKey))
         var options: [Int32] = []
@@ -157,22 +159,26 @@ struct GrammarCompiler {
                 throw .unsupported("keys that must exist, outside of JSON", path: "#")
             }
             var values: [Int32] = []
-            for name in rule.names {
+            for (rank, name) in rule.names.enumerated() {
+                try checkKey(self.name(rank, rule))
                 var ways: [Int32] = []
                 for option in name.options { ways.append(try member(option.value, style)) }
                 values.append(ways.isEmpty ? -1 : add(rule: .choice(ways)))
             }
             var free: [Int32] = []
-            if rule.patterns.isEmpty, !rule.names.isEmpty || !rule.free.isEmpty {
+            // Without patterns of its own, whether or not marks are kept out of its keys.
+            let isFree = rule.patterns.count == (style.marks.isEmpty ? 0 : 1)
+            let others = isFree ? rule.classes[0] ?? rule.free : []
+            if !others.isEmpty {
                 let names = tables.regex.alternated(rule.names.indices.map {
                     tables.regex.literal(String(
                         decoding: name($0, rule), as: UTF8.self))
                 })
                 let plain = try RegexParser.parse("[^<>=\\s]{1,64}", into: &tables.regex)
-                let others = tables.regex.conjoined([plain, tables.regex.complemented(names)])
-                for option in rule.free {
+                let key = tables.regex.conjoined([plain, tables.regex.complemented(names)])
+                for option in others {
                     free.append(add(rule: .sequence([
-                        beforeKey, match(others), afterKey, try member(option.value, style),
+                        beforeKey, match(key), afterKey, try member(option.value, style),
                     ])))
                 }
             }
@@ -184,6 +190,54 @@ struct GrammarCompiler {
         }
         if options.isEmpty { throw .unsatisfiable(path: "#") }
         return add(rule: .choice(options))
+    }
+
+    /// Keys stand as they are between marks.
+    private func checkKey(_ bytes: [UInt8]) throws(GrammarError) {
+        let isPlain = !bytes.contains { [0x0A, 0x0D, 0x3C, 0x3D, 0x3E].contains($0) }
+        let hasSpace = bytes.first == 0x20 || bytes.last == 0x20
+        if bytes.isEmpty || !isPlain || hasSpace {
+            throw .unsupported(
+                "the key \(String(decoding: bytes, as: UTF8.self)), outside of JSON",
+                path: "#/properties")
+        }
+    }
+
+    /// Takes texts out of all strings and free keys from these rules on.
+    private mutating func keepOut(
+        _ marks: [String], strings: Int, objects: Int
+    ) throws(GrammarError) {
+        if marks.isEmpty { return }
+        let anything = RegexTable.anything
+        let found = tables.regex.concatenated(
+            anything, tables.regex.concatenated(
+                tables.regex.alternated(marks.map { tables.regex.literal($0) }), anything))
+        let absent = tables.regex.complemented(found)
+        try budget.spend(10 * (tables.strings.count - strings + tables.objects.count - objects))
+        for index in strings..<tables.strings.count {
+            let string = tables.strings[index]
+            var parts = [absent]
+            if string.pattern >= 0 {
+                parts.append(RegexState(code: string.pattern).node)
+            } else if string.lengthMin > 0 || string.lengthMax < Int.max {
+                parts.append(tables.regex.repeated(
+                    tables.regex.set(.all), Int32(clamping: string.lengthMin),
+                    Int32(clamping: string.lengthMax)))
+            }
+            let node = tables.regex.conjoined(parts)
+            tables.strings[index].pattern = tables.regex.initial(node).code
+        }
+        let start = tables.regex.initial(found).code
+        for index in objects..<tables.objects.count
+        where tables.objects[index].allowsFreeKeys {
+            // One pattern more; keys that match it are in no class.
+            if tables.objects[index].patterns.isEmpty {
+                tables.objects[index].classes = [0: tables.objects[index].free]
+                tables.objects[index].free = []
+            }
+            tables.objects[index].patterns.append(start)
+            tables.objects[index].allowsEveryKey = false
+        }
     }
 
     private func name(_ rank: Int, _ rule: ObjectRule) -> [UInt8] {

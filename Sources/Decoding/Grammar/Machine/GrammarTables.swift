@@ -133,10 +133,15 @@ package struct MemberStyle: Sendable, Hashable {
     package var beforeKey: String
     package var afterKey: String
     package var afterValue: String
+    /// Texts that no key and no value holds, at any depth: what a reader takes for their end.
+    package var marks: [String]
 
-    package init(beforeKey: String, afterKey: String, afterValue: String) {
+    package init(
+        beforeKey: String, afterKey: String, afterValue: String, marks: [String] = []
+    ) {
         self.beforeKey = beforeKey
         self.afterKey = afterKey
         self.afterValue = afterValue
+        self.marks = marks
     }
 }
