@@ -68,7 +68,8 @@ package enum RequestFields {
             "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty",
             "presence_penalty", "seed", "max_tokens", "min_tokens",
         ].map { RequestField($0, .read) }
-        + OutputFormReader.fields.map { RequestField($0, .read) } + constraints + samplers + harmless
+        + OutputFormReader.fields.map { RequestField($0, .read) }
+        + constraints + samplers + harmless
 
     private static let constraints: [RequestField] =
         [

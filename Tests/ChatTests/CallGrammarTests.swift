@@ -18,13 +18,14 @@ import Testing
         #"{"type":"function","function":{"name":"ping","strict":true}}"#,
     ].compactMap { try? JSONValue.parse($0) }
 
-    /// Texts that readers look for; walks try them everywhere.
+    /// Texts that readers look for; walks try them everywhere. Not DeepSeek's end of a call: of
+    /// those its reader looks past eight in one string, to stay linear.
     private static let marks = [
-        "\"", "}", "]}", "</arg_value>", "</arg_value>\n", "<arg_key>", "</parameter>",
-        "\n</parameter>\n", "<parameter=", "</function>\n", "</tool_call>", "<tool_call>", "```",
+        "</tool_call>", "\"", "}", "]}", "</arg_value>\n", "</arg_value>", "<arg_key>", "</parameter>",
+        "\n</parameter>\n", "<parameter=", "</function>\n", "<tool_call>", "```",
         "\n", "</think>", "<think>", "[TOOL_CALLS]", "[ARGS]", "get_weather", "get_weather\n",
         "ping\n", "<|assistant|>", "<|python_tag|>", "{\"name\": \"ping\", ", "{\"city\": \"",
-        "<｜tool▁call▁end｜>", "</arg_key>", "<arg_value>", "city", "units",
+        "</arg_key>", "<arg_value>", "city", "units",
     ]
 
     enum Kind: CaseIterable { case required, named, auto, formed }
@@ -146,7 +147,7 @@ struct Walk {
 
     mutating func run(marks: [String]) throws {
         var mask = TokenMask(count: state.tokenCount)
-        for step in 0..<600 {
+        for step in 0..<800 {
             if state.isFinished { return isEnded = true }
             if state.isComplete, below(step > 200 ? 2 : 8) == 0 { return isEnded = true }
             if below(step > 200 ? 2 : 4) == 0, take(marks) { continue }
@@ -166,7 +167,8 @@ struct Walk {
     }
 
     private mutating func take(_ marks: [String]) -> Bool {
-        let start = below(marks.count)
+        // A long text is to end: what closes something goes first.
+        let start = tokens.count > 400 ? 0 : below(marks.count)
         for offset in marks.indices {
             let mark = marks[(start + offset) % marks.count]
             var fork = state

@@ -94,7 +94,7 @@ import Testing
     @Test func whatGoesOnIsFree() async throws {
         let engine = try HashedLM.engine()
         defer { engine.shutdown() }
-        var request = try Self.request("zz", 0) { $0.maxTokens = 12 }
+        var request = try Self.request("zz", 2) { $0.maxTokens = 12 }
         request.constraint?.goesOn = true
         let (tokens, _) = try await collect(try engine.generate(request))
         #expect(tokens.prefix(2) == [25, 25])

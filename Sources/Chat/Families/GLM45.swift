@@ -25,7 +25,8 @@ enum GLM45: Family {
         let line = isOneLine ? "" : "\n"
         let style = MemberStyle(
             beforeKey: "<arg_key>", afterKey: "</arg_key>\(line)<arg_value>",
-            afterValue: "</arg_value>\(line)", marks: ["</arg_value>", "<arg_key>"])
+            afterValue: "</arg_value>\(line)",
+            marks: ["</arg_value>", "<arg_value>", "<arg_key>"])
         return CallFrame("<tool_call>", line, .members(style)).lead(line)
             .close("</tool_call>").between(line)
     }

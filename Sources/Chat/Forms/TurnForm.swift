@@ -18,28 +18,26 @@ struct TurnForm {
 
     private let family: any Family.Type
     private let frame: CallFrame?
-    private let tokenizer: Tokenizer
     private let conversation: Conversation
     private let turn: ChatModel.Turn
-    private let marks: [(text: [UInt8], token: TokenID)]
+    /// Marks of the family that are special tokens.
+    private let marks: [String: TokenID]
 
     init(_ text: ModelText, _ tokenizer: Tokenizer, _ conversation: Conversation,
         _ turn: ChatModel.Turn
     ) {
         family = text.family
         frame = text.family.callFrame(text.evidence)
-        self.tokenizer = tokenizer
         self.conversation = conversation
         self.turn = turn
         let (grammar, tags) = (family.grammar, family.thinking)
         let texts = [grammar.open, grammar.close, grammar.segment] + grammar.dropped
             + grammar.inner + [family.callEnd ?? "", tags.open, tags.close].map { Array($0.utf8) }
-        marks = Set(texts).compactMap { bytes in
-            guard !bytes.isEmpty,
-                let token = tokenizer.id(of: String(decoding: bytes, as: UTF8.self)),
-                tokenizer.isSpecial(token)
-            else { return nil }
-            return (bytes, token)
+        marks = Set(texts).reduce(into: [:]) { marks, bytes in
+            let text = String(decoding: bytes, as: UTF8.self)
+            guard !text.isEmpty, let token = tokenizer.id(of: text), tokenizer.isSpecial(token)
+            else { return }
+            marks[text] = token
         }
     }
 
@@ -90,7 +88,7 @@ struct TurnForm {
         let calls = GrammarExpression.sequence(self.calls(tools, isTyped: false, frame))
         let lead = own(frame.lead)
         if let form {
-            let space = isLine ? [] : [GrammarExpression.regex("\\s{0,2}")]
+            let space = isLine ? [] : [GrammarExpression.regex("[ \\n]{0,2}")]
             let answer = GrammarExpression.choice([
                 .form(form.source), .sequence(space + lead + [calls]),
             ])
@@ -183,7 +181,9 @@ struct TurnForm {
         }
         let schema = isTyped ? Self.parameters(of: tool) : ["type": "object"]
         switch frame.arguments {
-        case .members(let style): return [.members(schema, style)]
+        case .members(var style):
+            style.tokens = marks
+            return [.members(schema, style)]
         case .json, .unknown:
             return [.form(.schema(schema, keepsKeyOrder: Self.isStrict(tool)))]
         }
@@ -220,26 +220,7 @@ struct TurnForm {
 
     /// Text of the family's own, in which marks that are tokens of their own are those.
     private func own(_ text: String) -> [GrammarExpression] {
-        var parts: [GrammarExpression] = []
-        var plain: [UInt8] = []
-        var rest = Array(text.utf8)[...]
-        func flush() {
-            if plain.isEmpty { return }
-            parts.append(.literal(String(decoding: plain, as: UTF8.self)))
-            plain = []
-        }
-        while let byte = rest.first {
-            if let mark = marks.first(where: { rest.starts(with: $0.text) }) {
-                flush()
-                parts.append(.special(mark.token))
-                rest = rest.dropFirst(mark.text.count)
-            } else {
-                plain.append(byte)
-                rest = rest.dropFirst()
-            }
-        }
-        flush()
-        return parts
+        GrammarExpression.pieces(of: text, tokens: marks)
     }
 
     /// A text as a regular expression.

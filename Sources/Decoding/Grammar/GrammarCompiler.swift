@@ -150,8 +150,8 @@ struct GrammarCompiler {
         let (strings, objects) = (tables.strings.count, tables.objects.count)
         let value = try lower(formula, normalizer)
         try keepOut(style.marks, strings: strings, objects: objects)
-        let beforeKey = match(tables.regex.literal(style.beforeKey))
-        let afterKey = match(tables.regex.literal(style.afterKey))
+        let beforeKey = try add(.sequence(style.pieces(style.beforeKey)))
+        let afterKey = try add(.sequence(style.pieces(style.afterKey)))
         var options: [Int32] = []
         for object in tables.values[Int(value)].objects {
             let rule = tables.objects[Int(object)]
@@ -264,6 +264,7 @@ struct GrammarCompiler {
     ) throws(GrammarError) -> Int32 {
         let rule = tables.values[Int(value)]
         let ending = tables.regex.literal(style.afterValue)
+        let closing = try add(.sequence(style.pieces(style.afterValue)))
         let anything = RegexTable.anything
         let holdsEnding = tables.regex.concatenated(
             anything, tables.regex.concatenated(ending, anything))
@@ -296,12 +297,15 @@ struct GrammarCompiler {
                 parts.append(tables.regex.complemented(json))
             }
             let raw = tables.regex.conjoined(parts)
-            ways.append(match(tables.regex.concatenated(raw, ending)))
+            ways.append(
+                style.tokens.isEmpty
+                    ? match(tables.regex.concatenated(raw, ending))
+                    : add(rule: .sequence([match(raw), closing])))
         }
         if !others.isEmpty {
             tables.values.append(others)
             let json = add(rule: .value(Int32(tables.values.count - 1)))
-            ways.append(add(rule: .sequence([json, match(ending)])))
+            ways.append(add(rule: .sequence([json, closing])))
         }
         return add(rule: .choice(ways))
     }

@@ -60,3 +60,30 @@ package indirect enum GrammarExpression: Sendable, Hashable {
         }
     }
 }
+
+extension GrammarExpression {
+    /// A text in which these words are tokens without text.
+    package static func pieces(of text: String, tokens: [String: Int32]) -> [GrammarExpression] {
+        let words = tokens.map { (text: Array($0.key.utf8), token: $0.value) }
+        var parts: [GrammarExpression] = []
+        var plain: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        func flush() {
+            if plain.isEmpty { return }
+            parts.append(.literal(String(decoding: plain, as: UTF8.self)))
+            plain = []
+        }
+        while let byte = rest.first {
+            if let word = words.first(where: { rest.starts(with: $0.text) }) {
+                flush()
+                parts.append(.special(word.token))
+                rest = rest.dropFirst(word.text.count)
+            } else {
+                plain.append(byte)
+                rest = rest.dropFirst()
+            }
+        }
+        flush()
+        return parts
+    }
+}

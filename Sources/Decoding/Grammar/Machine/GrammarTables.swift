@@ -135,6 +135,8 @@ package struct MemberStyle: Sendable, Hashable {
     package var afterValue: String
     /// Texts that no key and no value holds, at any depth: what a reader takes for their end.
     package var marks: [String]
+    /// Those parts of the four that are tokens without text.
+    package var tokens: [String: Int32] = [:]
 
     package init(
         beforeKey: String, afterKey: String, afterValue: String, marks: [String] = []
@@ -143,5 +145,10 @@ package struct MemberStyle: Sendable, Hashable {
         self.afterKey = afterKey
         self.afterValue = afterValue
         self.marks = marks
+    }
+
+    /// A text in which tokens without text are those.
+    func pieces(_ text: String) -> [GrammarExpression] {
+        GrammarExpression.pieces(of: text, tokens: tokens)
     }
 }
