@@ -21,9 +21,9 @@ import Testing
     /// Texts that readers look for; walks try them everywhere. Not DeepSeek's end of a call: of
     /// those its reader looks past eight in one string, to stay linear.
     private static let marks = [
-        "</tool_call>", "\"", "}", "]}", "</arg_value>\n", "</arg_value>", "<arg_key>", "</parameter>",
-        "\n</parameter>\n", "<parameter=", "</function>\n", "<tool_call>", "```",
-        "\n", "</think>", "<think>", "[TOOL_CALLS]", "[ARGS]", "get_weather", "get_weather\n",
+        "</arg_value>\n", "</arg_value>", "\n</parameter>\n", "</function>\n", "\"", "}", "]}",
+        "</tool_call>", "<arg_key>", "</parameter>", "<parameter=", "<tool_call>", "```", "\n",
+        "</think>", "<think>", "[TOOL_CALLS]", "[ARGS]", "get_weather", "get_weather\n",
         "ping\n", "<|assistant|>", "<|python_tag|>", "{\"name\": \"ping\", ", "{\"city\": \"",
         "</arg_key>", "<arg_value>", "city", "units",
     ]

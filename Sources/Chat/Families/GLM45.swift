@@ -23,10 +23,12 @@ enum GLM45: Family {
         // 4.7 writes the whole call on one line, the ones before it begin a new one.
         let isOneLine = evidence.mentions("{function-name}<arg_key>")
         let line = isOneLine ? "" : "\n"
-        let style = MemberStyle(
-            beforeKey: "<arg_key>", afterKey: "</arg_key>\(line)<arg_value>",
-            afterValue: "</arg_value>\(line)",
+        var style = MemberStyle(
+            beforeKey: "<arg_key>", afterKey: "</arg_key>\n<arg_value>",
+            afterValue: "</arg_value>\n",
             marks: ["</arg_value>", "<arg_value>", "<arg_key>"])
+        // Models of either kind were seen to write either.
+        style.linesAreOptional = true
         return CallFrame("<tool_call>", line, .members(style)).lead(line)
             .close("</tool_call>").between(line)
     }

@@ -32,6 +32,11 @@ struct CallFrame: Sendable {
     /// A call up to its arguments.
     func prefix(_ tool: String) -> String { lead + before + tool + after }
 
+    /// Whether line breaks around marks may be left out.
+    var linesAreOptional: Bool {
+        if case .members(let style) = arguments { style.linesAreOptional } else { false }
+    }
+
     var isKnown: Bool {
         if case .unknown = arguments { false } else { true }
     }

@@ -220,7 +220,8 @@ struct TurnForm {
 
     /// Text of the family's own, in which marks that are tokens of their own are those.
     private func own(_ text: String) -> [GrammarExpression] {
-        GrammarExpression.pieces(of: text, tokens: marks)
+        GrammarExpression.pieces(
+            of: text, tokens: marks, linesAreOptional: frame?.linesAreOptional ?? false)
     }
 
     /// A text as a regular expression.

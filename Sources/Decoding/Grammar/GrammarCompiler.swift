@@ -298,7 +298,7 @@ struct GrammarCompiler {
             }
             let raw = tables.regex.conjoined(parts)
             ways.append(
-                style.tokens.isEmpty
+                style.tokens.isEmpty && !style.linesAreOptional
                     ? match(tables.regex.concatenated(raw, ending))
                     : add(rule: .sequence([match(raw), closing])))
         }

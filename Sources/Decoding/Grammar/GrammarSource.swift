@@ -62,8 +62,10 @@ package indirect enum GrammarExpression: Sendable, Hashable {
 }
 
 extension GrammarExpression {
-    /// A text in which these words are tokens without text.
-    package static func pieces(of text: String, tokens: [String: Int32]) -> [GrammarExpression] {
+    /// A text in which these words are tokens without text, and line breaks perhaps left out.
+    package static func pieces(
+        of text: String, tokens: [String: Int32], linesAreOptional: Bool = false
+    ) -> [GrammarExpression] {
         let words = tokens.map { (text: Array($0.key.utf8), token: $0.value) }
         var parts: [GrammarExpression] = []
         var plain: [UInt8] = []
@@ -78,6 +80,10 @@ extension GrammarExpression {
                 flush()
                 parts.append(.special(word.token))
                 rest = rest.dropFirst(word.text.count)
+            } else if linesAreOptional, byte == 0x0A {
+                flush()
+                parts.append(.repetition(.literal("\n"), least: 0, most: 1))
+                rest = rest.dropFirst()
             } else {
                 plain.append(byte)
                 rest = rest.dropFirst()

@@ -137,6 +137,8 @@ package struct MemberStyle: Sendable, Hashable {
     package var marks: [String]
     /// Those parts of the four that are tokens without text.
     package var tokens: [String: Int32] = [:]
+    /// Line breaks around marks may be left out.
+    package var linesAreOptional = false
 
     package init(
         beforeKey: String, afterKey: String, afterValue: String, marks: [String] = []
@@ -149,6 +151,7 @@ package struct MemberStyle: Sendable, Hashable {
 
     /// A text in which tokens without text are those.
     func pieces(_ text: String) -> [GrammarExpression] {
-        GrammarExpression.pieces(of: text, tokens: tokens)
+        GrammarExpression.pieces(
+            of: text, tokens: tokens, linesAreOptional: linesAreOptional)
     }
 }
