@@ -19,6 +19,7 @@ struct GrammarCompiler {
         switch source {
         case .schema(let schema, let keepsKeyOrder):
             tables.keepsKeyOrder = keepsKeyOrder
+            tables.isMixed = false
             tables.root = add(rule: .value(try value(schema)))
         case .regex(let pattern):
             try budget.spend(100 + size)
@@ -31,6 +32,8 @@ struct GrammarCompiler {
             tables.root = try add(expression)
         }
         try settleExpressions()
+        tables.hasGuardedArrays = tables.arrays.contains { $0.isGuarded }
+        tables.isGuarded = tables.hasGuardedArrays || tables.objects.contains { $0.allowsFreeKeys }
     }
 
     // MARK: Expressions
@@ -211,11 +214,13 @@ struct GrammarCompiler {
         for string in rule.strings {
             let string = tables.strings[Int(string)]
             let any = tables.regex.set(.all)
-            let node = string.pattern >= 0
-                ? RegexState(code: string.pattern).node
-                : tables.regex.repeated(
-                    any, Int32(clamping: string.lengthMin), Int32(clamping: string.lengthMax))
-            texts.append(node)
+            var parts: [RegexTable.Node] = []
+            if string.pattern >= 0 { parts.append(RegexState(code: string.pattern).node) }
+            if string.pattern < 0 || string.isBounded {
+                parts.append(tables.regex.repeated(
+                    any, Int32(clamping: string.lengthMin), Int32(clamping: string.lengthMax)))
+            }
+            texts.append(tables.regex.conjoined(parts))
         }
         if rule.literals >= 0 {
             var literals: [String] = []
