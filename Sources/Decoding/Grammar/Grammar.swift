@@ -29,7 +29,23 @@ package final class Grammar: Sendable {
     ) throws(GrammarError) -> Grammar {
         var compiler = GrammarCompiler(limits, isCancelled: isCancelled)
         try compiler.compile(source)
-        return Grammar(compiler.tables, compiler.annotations, vocabulary)
+        let grammar = Grammar(compiler.tables, compiler.annotations, vocabulary)
+        try grammar.tryFirstMask()
+        return grammar
+    }
+
+    /// A grammar whose first mask is over the budget is refused before anybody waits for it. (One
+    /// without a token to begin with is left to the step: vocabularies of tests have none.)
+    private func tryFirstMask() throws(GrammarError) {
+        var state = makeState()
+        var mask = TokenMask(count: vocabulary.tokenCount)
+        do {
+            try state.fill(&mask)
+        } catch .deadEnd {
+            return
+        } catch {
+            throw error.at("#")
+        }
     }
 
     /// The machine that sequences share; a new one where the last has grown too large. Sequences

@@ -55,7 +55,9 @@ extension Automaton {
             addCrossing(ending, after: frame.parent, &mask, trie)
             return true
         case .pattern where frame.b == 0:
-            let set = contentSet(regexNumber(RegexState(code: frame.a)), trie)
+            let content = regexNumber(RegexState(code: frame.a))
+            if content < 0 { return true }
+            let set = contentSet(content, trie)
             add(set, &mask)
             addCrossing(set.ending, after: frame.parent, &mask, trie)
             return true
@@ -199,7 +201,7 @@ extension Automaton {
         var set = ContentSet(ending: strings.canonicalEnding)
         for index in set.ending.indices { set.ending[index] = 0 }
         var words = [UInt64](repeating: 0, count: (trie.tokenCount + 63) / 64)
-        let isLoop = tables.regex.loopsOnPlainText(regexRows.states[Int(state)])
+        let isLoop = tables.regex.loopsOnPlainText(regexStates[state])
         if isLoop {
             words = trie.plain[trie.plain.count - 1]
             set.owedMin = owed(state)
@@ -219,7 +221,7 @@ extension Automaton {
         walkEndings(
             strings, from: state, trie.depthMax, by: { self.regexSuccessor($0, $1) },
             { before, place in
-                if self.tables.regex.accepts(self.regexRows.states[Int(before)]) {
+                if self.tables.regex.accepts(self.regexStates[before]) {
                     set.ending[place >> 6] |= 1 << UInt64(place & 63)
                 }
             })
@@ -324,8 +326,9 @@ extension Automaton {
     private func keySet(
         _ index: Int32, _ rule: ObjectRule, _ patterns: Int32, _ trie: TokenTrie
     ) -> KeySet {
-        let start = keyRows.intern(FreeKey(
+        let start = keyNumber(FreeKey(
             rule: index, node: -1, patterns: patterns, lexer: StringLexer.start))
+        if start < 0 { return KeySet(content: ContentSet(ending: [])) }
         if let known = keySets[start] { return known }
         var words = [UInt64](repeating: 0, count: (trie.tokenCount + 63) / 64)
         let isLoop = loops(start, rule)
@@ -340,7 +343,7 @@ extension Automaton {
         walkEndings(
             trie.strings, from: start, trie.depthMax, by: { self.keySuccessor($0, $1, rule) },
             { before, place in
-                let codes = self.keyPatterns[self.keyRows.states[Int(before)].patterns]
+                let codes = self.keyPatterns[self.keyStates[before].patterns]
                 let matched = self.matched(codes.map { RegexState(code: $0) })
                 if rule.classes[matched] == nil { return }
                 set.endings[matched, default: none][place >> 6] |= 1 << UInt64(place & 63)
@@ -353,24 +356,36 @@ extension Automaton {
         return set
     }
 
+    private func keyNumber(_ key: FreeKey) -> Int32 {
+        let number = keyStates.intern(key)
+        while keyCells.count <= Int(number) {
+            if keyCells.count == keyCells.capacity {
+                failure = .tooLarge("patterns of keys with too many states")
+                return RowTable.dead
+            }
+            keyCells.append()
+        }
+        return number
+    }
+
     private func keySuccessor(_ key: Int32, _ byte: UInt8, _ rule: ObjectRule) -> Int32 {
-        let known = keyRows[key, byte]
+        let known = keyCells[key, byte]
         if known != RowTable.unknown || failure != nil { return known }
-        var next = keyRows.states[Int(key)]
+        var next = keyStates[key]
         next.patterns = keyPatterns.intern(keyPatterns[next.patterns].map {
             tables.regex.step(RegexState(code: $0), byte).code
         })
         guard let lexer = StringLexer.character(next.lexer, byte) else { return RowTable.dead }
         next.lexer = lexer
         let state = KeyState(node: -1, lexer: lexer, patterns: next.patterns)
-        let number = canBeFree(state, next.rule, rule) ? keyRows.intern(next) : RowTable.dead
-        if failure == nil { keyRows[key, byte] = number }
+        let number = canBeFree(state, next.rule, rule) ? keyNumber(next) : RowTable.dead
+        if failure == nil { keyCells[key, byte] = number }
         return number
     }
 
     /// Whether all plain characters lead from a key's state to itself.
     private func loops(_ key: Int32, _ rule: ObjectRule) -> Bool {
-        keyPatterns[keyRows.states[Int(key)].patterns].allSatisfy {
+        keyPatterns[keyStates[key].patterns].allSatisfy {
             tables.regex.loopsOnPlainText(RegexState(code: $0))
         }
     }

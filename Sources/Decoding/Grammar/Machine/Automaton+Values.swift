@@ -38,6 +38,7 @@ extension Automaton {
                     push(.text, string, 0, parent)
                 } else if rule.isBounded {
                     let content = regexNumber(RegexState(code: rule.pattern))
+                    if content < 0 { continue }
                     let state = BoundedState(content: content, begun: 0, lexer: 0)
                     push(.bounded, string, bounded.intern(state), parent)
                 } else {
@@ -119,12 +120,13 @@ extension Automaton {
     func stepPattern(_ frame: Frame, _ byte: UInt8) {
         let state = regexNumber(RegexState(code: frame.a))
         let lexer = UInt8(frame.b)
+        if state < 0 { return }
         if lexer == StringLexer.start, byte == 0x22 {
-            if tables.regex.accepts(regexRows.states[Int(state)]) { out.append(frame.parent) }
+            if tables.regex.accepts(regexStates[state]) { out.append(frame.parent) }
             return
         }
         if let (next, lexer) = contentStep(state, lexer, byte) {
-            let code = regexRows.states[Int(next)].code
+            let code = regexStates[next].code
             push(.pattern, code, Int32(lexer), frame.parent)
         }
     }
@@ -135,7 +137,7 @@ extension Automaton {
         let rule = tables.strings[Int(frame.a)]
         if state.lexer == StringLexer.start, byte == 0x22 {
             let isLong = Int(state.begun) >= rule.lengthMin
-            if isLong, tables.regex.accepts(regexRows.states[Int(state.content)]) {
+            if isLong, tables.regex.accepts(regexStates[state.content]) {
                 out.append(frame.parent)
             }
             return
@@ -166,7 +168,7 @@ extension Automaton {
         let most = rule.lengthMax == .max
             ? RegexTable.unbounded : Int32(clamping: rule.lengthMax - begun)
         let lengths = tables.regex.repeated(any, Int32(clamping: rule.lengthMin - begun), most)
-        let content = regexRows.states[Int(state.content)].node
+        let content = regexStates[state.content].node
         // The node first: `initial` would read the table as it was before.
         let both = tables.regex.conjoined([content, lengths])
         return isLive(tables.regex.initial(both))
@@ -177,10 +179,14 @@ extension Automaton {
     func owed(_ content: Int32) -> Int { regexOwed[Int(content)] }
 
     func regexNumber(_ state: RegexState) -> Int32 {
-        let number = regexRows.intern(state)
-        while regexOwed.count < regexRows.count {
-            let node = regexRows.states[regexOwed.count].node
-            regexOwed.append(tables.regex.lengthMin(node) ?? 0)
+        let number = regexStates.intern(state)
+        while regexOwed.count <= Int(number) {
+            if regexCells.count == regexCells.capacity {
+                failure = .tooLarge("a regular expression with too many states")
+                return RowTable.dead
+            }
+            regexOwed.append(tables.regex.lengthMin(state.node) ?? 0)
+            regexCells.append()
         }
         return number
     }
@@ -199,16 +205,16 @@ extension Automaton {
 
     @inline(__always)
     func regexSuccessor(_ state: Int32, _ byte: UInt8) -> Int32 {
-        let known = regexRows[state, byte]
+        let known = regexCells[state, byte]
         return known != RowTable.unknown ? known : regexMiss(state, byte)
     }
 
     @inline(never)
     private func regexMiss(_ state: Int32, _ byte: UInt8) -> Int32 {
         if failure != nil { return RowTable.dead }
-        let next = tables.regex.step(regexRows.states[Int(state)], byte)
+        let next = tables.regex.step(regexStates[state], byte)
         let number = isLive(next) ? regexNumber(next) : RowTable.dead
-        if failure == nil { regexRows[state, byte] = number }
+        if failure == nil { regexCells[state, byte] = number }
         return number
     }
 

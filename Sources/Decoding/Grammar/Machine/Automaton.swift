@@ -17,8 +17,12 @@ final class Automaton {
     var itemSets = Interned<[[UInt8]]>()
     var texts = Interned<TextNode>()
     var freeKeyLives: [FreeKey: Bool] = [:]
-    var regexRows = ByteRows<RegexState>()
-    var keyRows = ByteRows<FreeKey>()
+    /// States of regular expressions that texts have come to, with their successors by byte: a
+    /// lazy automaton of its own, shared by all positions. The same for keys without a name.
+    var regexStates = Interned<RegexState>()
+    let regexCells = RowTable(capacity: Automaton.regexStatesMax * 2)
+    var keyStates = Interned<FreeKey>()
+    let keyCells = RowTable(capacity: Automaton.keyStatesMax)
     var keySets: [Int32: KeySet] = [:]
     var keyOrder: [Int32] = []
     var regexOwed: [Int] = []
@@ -45,12 +49,14 @@ final class Automaton {
     /// room for: a mask begun below the first bound ends below the second.
     static let configurationsMax = 1 << 15
     static let missesMax = 20_000
+    static let regexStatesMax = 1 << 14
+    static let keyStatesMax = 1 << 13
     static let threadsMax = 256
 
     private(set) var misses = 0
-    /// What regular expressions may work in one operation: a tenth of a second at the worst. The
+    /// What regular expressions may work in one operation: a fifth of a second at the worst. The
     /// machine would otherwise search for seconds in a language that a client has thought out.
-    static let regexWorkMax = 100_000
+    static let regexWorkMax = 60_000
     private(set) var regexWorkEnd = Automaton.regexWorkMax
     /// Threads of the step that is being taken.
     var out: [Int32] = []
@@ -95,8 +101,9 @@ final class Automaton {
         itemSets = other.itemSets
         texts = other.texts
         freeKeyLives = other.freeKeyLives
-        regexRows = other.regexRows
+        regexStates = other.regexStates
         regexOwed = other.regexOwed
+        for _ in regexOwed { regexCells.append() }
         bounded = other.bounded
         rows = RowTable(capacity: Self.configurationsMax + Self.missesMax + 1_024)
         start = 0
@@ -133,7 +140,8 @@ final class Automaton {
     /// Whether it has grown so much that its users should move to a new one.
     var isFull: Bool {
         rows.count > Self.configurationsMax || frames.count > 1 << 20
-            || tables.regex.nodes.count > 1 << 18 || regexRows.count > 1 << 14
+            || tables.regex.nodes.count > 1 << 18 || regexOwed.count > Self.regexStatesMax
+            || keyCells.count > Self.keyStatesMax / 2
     }
 
     var configurationCount: Int { rows.count }
@@ -141,7 +149,7 @@ final class Automaton {
     /// About the memory taken.
     var byteCount: Int {
         rows.count * 1_100 + frames.count * 40 + tables.regex.nodes.count * 150
-            + tables.trie.nodes.count * 20 + regexRows.count * 1_100 
+            + tables.trie.nodes.count * 20 + (regexOwed.count + keyCells.count) * 1_100 
             + setBytes + masks.count * 19_000
     }
 

@@ -33,7 +33,15 @@ struct ContentScan {
         let depth = Int(node.extent >> 24)
         let byte = UInt8(truncatingIfNeeded: node.content)
         var place = places[depth - 1]
-        if place.lexer == StringLexer.start { place.length += 1 }
+        if place.lexer == StringLexer.start {
+            place.length += 1
+            // Nearly all there is to walk over.
+            if byte >= 0x20, byte < 0x80, byte != 0x22, byte != 0x5C {
+                place.state = successor(place.state, byte)
+                places[depth] = place
+                return place.state >= 0
+            }
+        }
         guard let step = StringLexer.step(place.lexer, byte, isCanonical: true) else {
             return false
         }
