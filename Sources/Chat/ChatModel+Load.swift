@@ -69,6 +69,7 @@ extension ChatModel {
             name: options.name ?? loaded.info.name, contextMax: loaded.contextMax,
             vocabulary: loaded.engine.shape.vocabulary, fingerprint: loaded.fingerprint,
             created: loaded.created)
+        facts.weightBytes = loaded.info.weightBytes
         facts.weightBytesPerStep = loaded.info.weightBytesPerStep
         facts.bytesPerToken = loaded.info.bytesPerToken
         facts.warnings = loaded.info.warnings + (text.tokenizer?.remarks ?? [])
