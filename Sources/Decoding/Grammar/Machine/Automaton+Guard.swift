@@ -135,16 +135,19 @@ extension Automaton {
         guard tables.hasGuardedArrays else { return }
         strings.lists.forEach(verify)
         guard let array = json.containers.last(where: { !$0.items.isEmpty }) else { return }
+        // What closes containers matters where one of them is an item beside others.
+        let closes = json.containers.dropLast().contains { !$0.items.isEmpty }
         if json.isInString, json.containers.last?.isArray == true {
             let written = text(json.contentStart)
             if written.contains(0x5C) { return strings.crossing.forEach(verify) }
             let known = array.items.filter { $0.first == 0x22 }.map { Array($0[1..<$0.count - 1]) }
-            if !known.contains(where: { $0.starts(with: written) }) { return }
-            verify(finishing: known, after: written)
-            strings.escaping.forEach(verify)
+            if known.contains(where: { $0.starts(with: written) }) {
+                verify(finishing: known, after: written)
+                strings.escaping.forEach(verify)
+            }
         } else if json.containers.last?.isArray == true {
             mask.allowed.forEach(verify)
         }
-        strings.closing.forEach(verify)
+        if closes { strings.closing.forEach(verify) }
     }
 }

@@ -37,8 +37,8 @@ extension Automaton {
         if visited ?? 0 > Self.nodesWorthKeeping, failure == nil { keep(own.words, configuration) }
     }
 
-    private static let nodesWorthKeeping = 3_000
-    private static let masksMax = 128
+    private static let nodesWorthKeeping = 1_000
+    private static let masksMax = 256
 
     private func keep(_ words: [UInt64], _ configuration: Int32) {
         if maskOrder.count >= Self.masksMax {

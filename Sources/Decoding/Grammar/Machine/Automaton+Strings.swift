@@ -331,12 +331,16 @@ extension Automaton {
         if start < 0 { return KeySet(content: ContentSet(ending: [])) }
         if let known = keySets[start] { return known }
         var words = [UInt64](repeating: 0, count: (trie.tokenCount + 63) / 64)
-        let isLoop = loops(start, rule)
-        if isLoop { words = trie.plain[trie.plain.count - 1] }
-        walkContent(
-            isLoop ? trie.rest : trie.all, from: start, trie.depthMax,
-            by: { self.keySuccessor($0, $1, rule) },
-            staying: { token, _, _ in words[token >> 6] |= 1 << UInt64(token & 63) })
+        if isOpen(start, rule) {
+            words = trie.strings.canonicalContent
+        } else {
+            let isLoop = loops(start, rule)
+            if isLoop { words = trie.plain[trie.plain.count - 1] }
+            walkContent(
+                isLoop ? trie.rest : trie.all, from: start, trie.depthMax,
+                by: { self.keySuccessor($0, $1, rule) },
+                staying: { token, _, _ in words[token >> 6] |= 1 << UInt64(token & 63) })
+        }
         var set = KeySet(content: ContentSet(ending: []))
         set.content.keep(words)
         let none = trie.strings.canonicalEnding.map { _ in UInt64(0) }
@@ -381,6 +385,38 @@ extension Automaton {
         let number = canBeFree(state, next.rule, rule) ? keyNumber(next) : RowTable.dead
         if failure == nil { keyCells[key, byte] = number }
         return number
+    }
+
+    private static let openKeysMax = 300
+
+    /// Whether every state that a key can come to can be finished: then all content is legal, and
+    /// no tree need be walked.
+    private func isOpen(_ key: Int32, _ rule: ObjectRule) -> Bool {
+        if rule.allowsEveryKey { return true }
+        if let known = openKeys[key] { return known }
+        let codes = keyPatterns[keyStates[key].patterns]
+        let bytes = tables.regex.representatives(codes.map { RegexState(code: $0).node })
+            + [0x7E, 0x23]
+        var order = [key]
+        var seen: Set<Int32> = [key]
+        var at = 0
+        var isOpen = true
+        while at < order.count, isOpen {
+            let place = order[at]
+            at += 1
+            for byte in bytes {
+                let lexer = keyStates[place].lexer
+                guard StringLexer.character(lexer, byte) != nil else { continue }
+                let next = keySuccessor(place, byte, rule)
+                if next < 0 { isOpen = false }
+                if next >= 0, seen.insert(next).inserted { order.append(next) }
+            }
+            if order.count > Self.openKeysMax { isOpen = false }
+        }
+        if failure != nil { return false }
+        // Where one leads is open as well; of others nothing is known but the first.
+        if isOpen { for state in order { openKeys[state] = true } } else { openKeys[key] = false }
+        return isOpen
     }
 
     /// Whether all plain characters lead from a key's state to itself.

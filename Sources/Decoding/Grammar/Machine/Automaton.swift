@@ -25,6 +25,8 @@ final class Automaton {
     let keyCells = RowTable(capacity: Automaton.keyStatesMax)
     var keySets: [Int32: KeySet] = [:]
     var keyOrder: [Int32] = []
+    /// Keys' states after which any key at all can come, whatever is written.
+    var openKeys: [Int32: Bool] = [:]
     var regexOwed: [Int] = []
     var bounded = Interned<BoundedState>()
     var contentSets: [Int32: ContentSet] = [:]
@@ -235,7 +237,7 @@ final class Automaton {
         out.removeAll(keepingCapacity: true)
         entered.removeAll(keepingCapacity: true)
         let ways = Int(starts[Int(configuration) + 1] - starts[Int(configuration)])
-        misses += 1 + ways / 4
+        misses += 1 + ways / 16
         if misses > Self.missesMax || tables.regex.work > regexWorkEnd {
             failure = .tooLarge("more than \(Self.missesMax) new states in one step")
             return RowTable.dead

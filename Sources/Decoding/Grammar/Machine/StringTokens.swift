@@ -147,9 +147,12 @@ struct StringTokens: Sendable {
     }
 
     private static func holdsItemAfterComma(_ bytes: [UInt8]) -> Bool {
-        guard let comma = bytes.firstIndex(of: UInt8(ascii: ",")), comma + 2 < bytes.count else {
+        guard let comma = bytes.firstIndex(of: UInt8(ascii: ",")), comma + 1 < bytes.count else {
             return false
         }
+        // `true`, `false` and `null` are decided by their first letter.
+        let first = bytes[(comma + 1)...].first { $0 > 0x20 } ?? 0
+        if [0x74, 0x66, 0x6E].contains(first) { return true }
         return bytes[(comma + 2)...].contains {
             [0x22, 0x2C, 0x5D, 0x7D, 0x20, 0x0A].contains($0)
         }
