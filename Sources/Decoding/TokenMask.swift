@@ -51,6 +51,20 @@ package struct TokenMask: Sendable, Equatable {
         }
     }
 
+    mutating func removeAll() {
+        for index in words.indices { words[index] = 0 }
+    }
+
+    /// Adds the tokens of a set for the same vocabulary.
+    mutating func formUnion(_ other: [UInt64]) {
+        precondition(other.count <= words.count)
+        unsafe words.withUnsafeMutableBufferPointer { own in
+            unsafe other.withUnsafeBufferPointer { other in
+                for index in other.indices { unsafe own[index] |= other[index] }
+            }
+        }
+    }
+
     mutating func withWords<Result>(
         _ body: (UnsafeMutablePointer<UInt64>) -> Result
     ) -> Result? {

@@ -16,8 +16,11 @@ struct GrammarCompiler {
         if size > budget.limits.sourceBytes {
             throw .tooLarge("a source of \(size) bytes, more than \(budget.limits.sourceBytes)")
         }
+        if case .schema = source { tables.isMixed = false }
         tables.root = try add(source)
         try settleExpressions()
+        tables.hasGuardedArrays = tables.arrays.contains { $0.isGuarded }
+        tables.isGuarded = tables.hasGuardedArrays || tables.objects.contains { $0.allowsFreeKeys }
     }
 
     private mutating func add(_ source: GrammarSource) throws(GrammarError) -> Int32 {
@@ -272,11 +275,13 @@ struct GrammarCompiler {
         for string in rule.strings {
             let string = tables.strings[Int(string)]
             let any = tables.regex.set(.all)
-            let node = string.pattern >= 0
-                ? RegexState(code: string.pattern).node
-                : tables.regex.repeated(
-                    any, Int32(clamping: string.lengthMin), Int32(clamping: string.lengthMax))
-            texts.append(node)
+            var parts: [RegexTable.Node] = []
+            if string.pattern >= 0 { parts.append(RegexState(code: string.pattern).node) }
+            if string.pattern < 0 || string.isBounded {
+                parts.append(tables.regex.repeated(
+                    any, Int32(clamping: string.lengthMin), Int32(clamping: string.lengthMax)))
+            }
+            texts.append(tables.regex.conjoined(parts))
         }
         if rule.literals >= 0 {
             var literals: [String] = []
