@@ -7,6 +7,8 @@
 
 int k_process_follow(int parent) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return -1;
+    // It was started as /proc/self/exe, and would be called "exe".
+    (void)prctl(PR_SET_NAME, "autoglm-engine");
     // It may have ended before.
     return getppid() == parent ? 0 : -1;
 }

@@ -183,13 +183,13 @@ import Testing
         defer { apart.close() }
         #expect(apart.facts.fingerprint == together.facts.fingerprint)
         #expect(apart.facts.contextMax == together.facts.contextMax)
+        // Weights and KV blocks are there, not here.
+        #expect(engines().count == 1)
+        #expect(apart.engine.processMemory > 8 << 20)
         let found = try await answers(apart).map(joined)
         #expect(found.count == expected.count)
         for (mine, theirs) in zip(found, expected) { #expect(mine == theirs) }
         #expect(expected.count { $0.contains(" 200 OK") || !$0.hasPrefix("HTTP") } >= 12)
-        #expect(engines().count == 1)
-        // Weights and KV blocks are there, not here.
-        #expect(apart.engine.processMemory > 8 << 20)
     }
 
     @Test func cancellingAndClosingFreeWhatWasHeld() async throws {

@@ -2,6 +2,7 @@
 #pragma once
 
 // The calling process is killed when the thread that started it ends, its whole process included.
+// It is also given a name of its own, autoglm-engine.
 // Returns 0, or -1 when its parent is not `parent` any more.
 int k_process_follow(int parent);
 
