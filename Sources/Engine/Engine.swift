@@ -49,6 +49,12 @@ final class EngineShared: EngineSurroundings {
         /// Accepted and not yet ended.
         var liveCount = 0
         var lastID: UInt64 = 0
+
+        /// There is no engine at the moment, and there will be one again.
+        var isRestarting: Bool {
+            guard let run, !gate.isClosed, !status.hasFailed else { return false }
+            return run.phase != .working
+        }
     }
 
     let options: EngineOptions
@@ -212,7 +218,7 @@ package final class Engine: Sendable {
             if state.status.hasFailed {
                 return .failure(.engineFailed(retryAfter: .seconds(30)))
             }
-            if !state.gate.isClosed, state.run?.phase == .starting {
+            if state.isRestarting {
                 return .failure(.engineRestarting(retryAfter: state.restartTime))
             }
             var suspects: Set<Int> = []
@@ -300,7 +306,7 @@ package final class Engine: Sendable {
             status.waiting = state.gate.waiting
             status.waitingTokens = state.gate.waitingTokens
             status.isDraining = state.gate.isClosed
-            status.isRestarting = state.run?.phase == .starting
+            status.isRestarting = state.isRestarting
             // The watch's finding, and what has passed since; if it was long, the process stood.
             let since = min(max(now - state.silenceTime, .zero), StallDetector.tick * 2)
             status.sinceProgress = state.silence + since

@@ -59,6 +59,7 @@ def kill_under_load(trial, number):
     watcher = threading.Thread(target=watch_live, daemon=True)
     watcher.start()
     os.kill(engine(server), number)
+    time.sleep(0.03)
     refused = None
     end = time.monotonic() + 5
     while time.monotonic() < end and refused is None:
