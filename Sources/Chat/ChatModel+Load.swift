@@ -70,6 +70,7 @@ extension ChatModel {
             name: options.name ?? description.name, contextMax: description.contextMax,
             vocabulary: description.shape.vocabulary, fingerprint: description.fingerprint,
             created: description.created)
+        facts.weightBytes = description.weightBytes
         facts.weightBytesPerStep = description.weightBytesPerStep
         facts.bytesPerToken = description.bytesPerToken
         facts.warnings = description.warnings + (text.tokenizer?.remarks ?? [])

@@ -15,6 +15,8 @@ package struct ModelFacts: Sendable {
     package var fingerprint: String
     /// Seconds since 1970.
     package var created: Int
+    /// Bytes of weights in memory.
+    package var weightBytes = 0
     /// Bytes of weights that a step of one token reads, and of keys and values of one position.
     package var weightBytesPerStep = 0
     package var bytesPerToken = 0

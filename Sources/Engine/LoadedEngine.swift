@@ -57,6 +57,7 @@ struct LoadedModel {
         description.fingerprint = Self.fingerprint(source, info, options, backend.instructionSet)
         let newest = source.fileIdentities.map(\.modified).max() ?? .zero
         description.created = Int(newest.components.seconds)
+        description.weightBytes = info.weightBytes
         description.weightBytesPerStep = info.weightBytesPerStep
         description.bytesPerToken = info.bytesPerToken
         description.warnings = info.warnings

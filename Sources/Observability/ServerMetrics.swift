@@ -79,9 +79,9 @@ package final class ServerMetrics: Sendable {
     // Memory
     package let memory = Gauge(
         "autoglm_memory_bytes",
-        "Memory by what holds it: the model and its KV blocks, and, of the room that requests "
-            + "share, bodies being received, texts being read (estimated), long answers and "
-            + "prompts that wait.",
+        "Memory by what holds it: weights and KV blocks, and, of the room that "
+            + "requests share, bodies being received, texts being read (estimated), long answers, "
+            + "pipelined requests and prompts that wait.",
         labels: ["pool"])
     package let memoryRoom = Gauge(
         "autoglm_memory_room_bytes", "Memory for requests: what the model and limits leave.")

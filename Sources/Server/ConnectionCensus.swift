@@ -54,7 +54,7 @@ final class ConnectionCensus: Sendable {
                     .tooManyConnections(limit: limits.perAddress)
                 } else if state.served.count >= limits.total {
                     .serverFull(limit: limits.total)
-                } else { state.isShortOfMemory ? .shortOfMemory : nil }
+                } else { state.isShortOfMemory ? .memoryShort : nil }
             guard let refusal else {
                 state.counts[address] = count + 1
                 state.served[id] = (address, order)
@@ -86,18 +86,22 @@ final class ConnectionCensus: Sendable {
 
     /// Closes connections on which nothing is under way.
     func closeIdle() {
-        for member in state.withLock({ Array($0.served.values) }) { member.order(.closeIdle) }
+        order(.closeIdle)
+    }
+
+    /// Refuses requests that are still being sent.
+    func drain() {
+        order(.drain)
+    }
+
+    private func order(_ order: ConnectionHandler.Order) {
+        for member in state.withLock({ Array($0.served.values) }) { member.order(order) }
     }
 
     var total: Int { state.withLock { $0.served.count + $0.extra.count } }
 }
 
 extension APIError {
-    fileprivate static let shortOfMemory = APIError(
-        status: 503, kind: .overloaded,
-        message: "This server has no memory for another connection. Try again later.",
-        code: "memory_short", retryAfter: 5)
-
     static func tooManyConnections(limit: Int) -> APIError {
         APIError(
             status: 429, kind: .rateLimit,

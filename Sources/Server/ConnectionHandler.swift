@@ -31,6 +31,8 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case closeIdle
         /// The request's body is wanted now.
         case `continue`
+        /// The server drains: what has not come yet will not be served.
+        case drain
     }
 
     enum Phase {
@@ -47,11 +49,14 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     let timeouts: Timeouts
     private let connection: ClientConnection
     private let admission: ConnectionCensus.Admission
+    private let budget: MemoryBudget
     private let metrics: ServerMetrics
     private(set) var phase = Phase.idle
     private var parser: RequestParser
     private var exchange: Exchange?
     private var pace: BodyPace
+    /// Memory of what came before the answer in front of it was made.
+    private var held: [MemoryReservation] = []
     /// Small pieces of a body, joined.
     private var piece = ByteBuffer()
     /// When the current phase ends in a timeout; bodies have ``pace``.
@@ -82,11 +87,12 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     init(
         timeouts: Timeouts, limits: RequestParser.Limits, connection: ClientConnection,
-        admission: ConnectionCensus.Admission, metrics: ServerMetrics
+        admission: ConnectionCensus.Admission, budget: MemoryBudget, metrics: ServerMetrics
     ) {
         self.timeouts = timeouts
         self.connection = connection
         self.admission = admission
+        self.budget = budget
         self.metrics = metrics
         parser = RequestParser(limits)
         pace = BodyPace(timeouts.body)
@@ -115,6 +121,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         timer?.cancel()
+        held = []
         connection.clientLeft()
         context.fireChannelInactive()
     }
@@ -148,10 +155,16 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         if phase == .closing || isInputOver { return }
         let bytes = unwrapInboundIn(data)
         if phase == .body { pace.received(bytes.readableBytes, at: .now()) }
-        if phase == .answer, parser.heldBytes + bytes.readableBytes > Self.heldBytesMax {
-            // Only the end of a client's input makes us read so much at once.
-            isInputClosed = true
-            return
+        if phase == .answer {
+            guard parser.heldBytes + bytes.readableBytes <= Self.heldBytesMax,
+                let memory = budget.reserveNow(
+                    bytes.readableBytes, .pipelined, principal: connection.address)
+            else {
+                // Only the end of a client's input makes us read so much at once.
+                isInputClosed = true
+                return
+            }
+            held.append(memory)
         }
         parser.append(bytes)
         if phase != .answer { parse(context) }
@@ -226,10 +239,9 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
             // Not handed on: requests may still be held here.
             isInputClosed = true
             inputEnded(context)
-        case is ChannelShouldQuiesceEvent:
-            if exchange == nil, phase != .closing { context.close(promise: nil) }
-            exchange?.closes = true
+        case is ChannelShouldQuiesceEvent: quiesce(context)
         case Order.continue: sendContinue(context)
+        case Order.drain: refuseUnread(context)
         case Order.evict: evicted(context)
         case Order.closeIdle: if phase == .idle { beginClosing(context) }
         default: context.fireUserInboundEventTriggered(event)
@@ -326,6 +338,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func nextRequest(_ context: ChannelHandlerContext) {
         exchange = nil
         phase = .idle
+        held = []
         presenceDeadline = nil
         enterDeadline(.now() + timeouts.idle, context)
         if parser.heldBytes > 0 || isInputClosed {
@@ -387,6 +400,24 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
         context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
         writeEnd(context, nil)
         beginClosing(context)
+    }
+
+    /// A request whose body is still on its way would be refused once it is whole.
+    private func refuseUnread(_ context: ChannelHandlerContext) {
+        if phase == .body, exchange?.hasBegun == false { refuse(.draining, context) }
+    }
+
+    /// The server ends: what is being said may be finished, in a moment.
+    private func quiesce(_ context: ChannelHandlerContext) {
+        refuseUnread(context)
+        if exchange == nil, phase != .closing {
+            context.close(promise: nil)
+            return
+        }
+        exchange?.closes = true
+        context.eventLoop.assumeIsolated().scheduleTask(in: timeouts.quiesce) {
+            context.close(promise: nil)
+        }
     }
 
     /// Another connection needs this one's place.

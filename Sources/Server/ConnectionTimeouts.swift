@@ -13,6 +13,8 @@ extension ConnectionHandler {
         var linger: TimeAmount = .seconds(2)
         /// Time a connection beyond the limits has to show that it asks for health.
         var probe: TimeAmount = .seconds(1)
+        /// Time an answer under way has when the server, which has drained, ends.
+        var quiesce: TimeAmount = .seconds(2)
         /// How often it is looked whether a client that sends no more is still there.
         var presence: TimeAmount = .seconds(1)
 

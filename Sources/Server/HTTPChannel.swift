@@ -21,6 +21,7 @@ struct HTTPChannel: ServerChildChannel, HTTPChannelHandler {
     let timeouts: ConnectionHandler.Timeouts
     let limits: RequestParser.Limits
     let census: ConnectionCensus
+    let budget: MemoryBudget
     let metrics: ServerMetrics
     let slot: ModelSlot
 
@@ -43,7 +44,7 @@ struct HTTPChannel: ServerChildChannel, HTTPChannelHandler {
             try handlers.addHandler(
                 ConnectionHandler(
                     timeouts: timeouts, limits: limits, connection: connection,
-                    admission: admission, metrics: metrics))
+                    admission: admission, budget: budget, metrics: metrics))
             try handlers.addHandler(HTTP1ToHTTPServerCodec(secure: false))
             return Value(
                 parts: try NIOAsyncChannel(

@@ -107,7 +107,7 @@ package struct ModelServer: Sendable {
             server: HTTPServerBuilder { [limits] responder in
                 HTTPChannel(
                     responder: responder, timeouts: timeouts, limits: limits, census: census,
-                    metrics: metrics, slot: slot)
+                    budget: budget, metrics: metrics, slot: slot)
             },
             configuration: .init(
                 address: .hostname(options.host, port: options.port), serverName: "autoglm",
@@ -127,6 +127,7 @@ package struct ModelServer: Sendable {
     /// Refuses new work and waits for what is under way.
     func drain() async {
         state.beginDrain()
+        census.drain()
         guard let model = slot.loaded else { return }
         model.engine.beginDrain()
         options.logger.info("draining", metadata: ["open": .stringConvertible(state.open)])

@@ -94,6 +94,7 @@ import Testing
         description.contextMax = 500
         description.fingerprint = "fp_0123456789abcdef"
         description.created = 1_700_000_000
+        description.weightBytes = 2_000_000
         description.weightBytesPerStep = 1_000_000
         description.bytesPerToken = 4_096
         description.warnings = ["small", "and slow"]

@@ -196,6 +196,36 @@ import Testing
         }
     }
 
+    // MARK: The end
+
+    /// What is still being sent when the server drains would be refused once it is whole: it is
+    /// refused at once, and neither it nor who says nothing holds up the end.
+    @Test func halfRequestsDoNotHoldUpTheEnd() async throws {
+        let server = try TestServer(slow()) { $0.bodyIdleTimeout = .seconds(600) }
+        let start = ContinuousClock.now
+        try await server.test { client in
+            let half = try RawClient(port: client.port)
+            await half.send(
+                "POST /v1/tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                    + "Content-Length: 99\r\n\r\n{")
+            let silent = try RawClient(port: client.port)
+            let busy = try RawClient(port: client.port)
+            await busy.post("/v1/chat/completions", Self.streamBody)
+            #expect(await busy.read(until: "abcd").contains("abcd"))
+            await server.server.drain()
+            let refusal = await half.read()
+            #expect(refusal.hasPrefix("HTTP/1.1 503"))
+            #expect(refusal.contains(#""code":"shutting_down""#))
+            #expect(await busy.read(until: "[DONE]").contains("[DONE]"))
+            let late = try RawClient(port: client.port)
+            await late.send(
+                "POST /v1/tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                    + "Content-Length: 99\r\n\r\n{")
+            _ = silent
+        }
+        #expect(ContinuousClock.now - start < .seconds(30))
+    }
+
     // MARK: Too many
 
     /// What memory pressure does at its last step.
@@ -219,7 +249,7 @@ import Testing
         try await server.test { client in
             server.server.census.setShortOfMemory(true)
             let refused = try await client.get("/v1/models")
-            #expect(refused.code == "memory_short")
+            #expect(refused.code == "memory_pressure")
             let health = try await client.get("/livez")
             #expect(health.status == 200)
             server.server.census.setShortOfMemory(false)

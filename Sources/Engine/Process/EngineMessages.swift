@@ -27,7 +27,8 @@ package struct EngineDescription: Sendable, Equatable {
     package var fingerprint = ""
     /// Seconds since 1970 of the newest weight file, for `created` in `/v1/models`.
     package var created = 0
-    /// Bytes of weights that a step of one token reads.
+    /// Bytes of weights in memory, and those that a step of one token reads.
+    package var weightBytes = 0
     package var weightBytesPerStep = 0
     /// Bytes of keys and values of one token.
     package var bytesPerToken = 0
@@ -101,7 +102,8 @@ extension EngineDescription: WireValue {
         try c.size(&contextMax, "the context")
         try c.text(&fingerprint, max: 64, "the fingerprint")
         try c.integer(&created)
-        try c.size(&weightBytesPerStep, "the weights' bytes")
+        try c.size(&weightBytes, "the weights' bytes")
+        try c.size(&weightBytesPerStep, "the weights' bytes per step")
         try c.size(&bytesPerToken, "bytes per token")
         try c.list(&warnings, max: 256, "warnings", of: "") { (c, value) throws(WireError) in
             try c.text(&value, max: 4_096, "a warning")

@@ -17,12 +17,15 @@ final class MemoryBudget: Sendable {
         case texts
         /// Long answers that were made at once, until they have been sent.
         case answers
+        /// Requests that were sent before the one in front of them has its answer.
+        case pipelined
 
         var label: String {
             switch self {
             case .bodies: "bodies"
             case .texts: "texts"
             case .answers: "answers"
+            case .pipelined: "pipelined"
             }
         }
     }
@@ -63,10 +66,12 @@ final class MemoryBudget: Sendable {
     private static let bodiesShare = 0.25
     private static let textsShare = 0.45
     private static let answersShare = 0.1
+    private static let pipelinedShare = 0.05
     /// More than these makes nothing faster, and has to be given back to the system.
     private static let bodiesMax = 2 << 30
     private static let textsMax = 768 << 20
     private static let answersMax = 512 << 20
+    private static let pipelinedMax = 64 << 20
     /// One principal may hold this share of a pool: the rest is for the others.
     private static let principalShare = 0.5
 
@@ -103,6 +108,7 @@ final class MemoryBudget: Sendable {
         case .bodies: min(Int(Double(state.room) * bodiesShare), bodiesMax)
         case .texts: min(Int(Double(state.room) * textsShare), textsMax)
         case .answers: min(Int(Double(state.room) * answersShare), answersMax)
+        case .pipelined: min(Int(Double(state.room) * pipelinedShare), pipelinedMax)
         }
     }
 
@@ -130,6 +136,16 @@ final class MemoryBudget: Sendable {
         let reservation = MemoryReservation(self, pool, principal)
         try await reservation.grow(by: bytes)
         return reservation
+    }
+
+    /// Reserves memory if it is there now.
+    func reserveNow(_ bytes: Int, _ pool: Pool, principal: String) -> MemoryReservation? {
+        let isTaken = state.withLock { state in
+            guard Self.fits(bytes, pool, principal, state) else { return false }
+            Self.add(bytes, pool, principal, &state)
+            return true
+        }
+        return isTaken ? MemoryReservation(self, pool, principal, bytes: bytes) : nil
     }
 
     fileprivate func take(_ bytes: Int, _ pool: Pool, _ principal: String) async throws {
@@ -272,9 +288,12 @@ final class MemoryReservation: Sendable {
     private let budget: MemoryBudget
     private let pool: MemoryBudget.Pool
     private let principal: String
-    private let bytes = Atomic<Int>(0)
+    private let bytes: Atomic<Int>
 
-    fileprivate init(_ budget: MemoryBudget, _ pool: MemoryBudget.Pool, _ principal: String) {
+    fileprivate init(
+        _ budget: MemoryBudget, _ pool: MemoryBudget.Pool, _ principal: String, bytes: Int = 0
+    ) {
+        self.bytes = Atomic(bytes)
         self.budget = budget
         self.pool = pool
         self.principal = principal

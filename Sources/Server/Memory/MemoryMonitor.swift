@@ -176,6 +176,7 @@ extension MemoryBudget {
         let status = model.engine.status
         let kv = model.facts.bytesPerToken * shape.blockTokens * shape.blocks
         metrics.memory.set(Double(kv), "kv_blocks")
+        metrics.memory.set(Double(model.facts.weightBytes), "weights")
         metrics.memory.set(
             Double(status.waitingTokens * MemoryLayout<Int32>.stride), "queued_prompts")
     }
