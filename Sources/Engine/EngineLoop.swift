@@ -2,8 +2,8 @@ import AutoGLMScheduling
 
 /// Lives on the engine thread: takes commands at step boundaries, plans, computes, delivers.
 ///
-/// No locks but the mailbox's and its surroundings', never awaits, never waits for a consumer. When it
-/// hangs, ``EngineWatch`` abandons it; should it wake up then, it leaves without a word.
+/// No locks but the mailbox's and its surroundings', never awaits, never waits for a consumer. When
+/// it hangs, ``EngineWatch`` abandons it; should it wake up then, it leaves without a word.
 struct EngineLoop: ~Copyable {
     private var scheduler: Scheduler
     private var runner: ModelRunner
@@ -30,6 +30,7 @@ struct EngineLoop: ~Copyable {
             for command in commands { apply(command) }
             step()
             surroundings.flush()
+            run.note(stepping: [])
             run.beat()
             if isStopping, scheduler.isIdle { break }
         }

@@ -105,7 +105,6 @@ struct ModelRunner: ~Copyable {
     ) -> GenerationError? {
         if entries.isEmpty { return nil }
         run.note(stepping: entries.map(\.id))
-        defer { run.note(stepping: []) }
         batch.removeAll()
         for entry in entries { add(entry, scheduler) }
         let count = batch.outputRows.count * rowWidth

@@ -67,10 +67,14 @@ final class ThreadRun: EngineRun {
     /// A step or a part of one has failed.
     func noteFailure() { failures.add(1, ordering: .relaxed) }
 
-    /// The sequences whose computing has begun; empty when it has ended.
+    /// The sequences whose computing has begun; empty when all of the step is done, sampling and
+    /// delivery included.
     func note(stepping ids: [SequenceID]) {
-        stepping.withLock { $0 = ids }
-        onStepping?(ids)
+        let isNews = stepping.withLock { stepping in
+            defer { stepping = ids }
+            return !(stepping.isEmpty && ids.isEmpty)
+        }
+        if isNews { onStepping?(ids) }
     }
 
     // MARK: Everybody's side

@@ -37,8 +37,8 @@ package enum EngineProcessError: Error, Equatable, CustomStringConvertible {
                 + "open files, or leave out --isolate."
         case .notLoaded(let reason): reason
         case .diedLoading(let reason):
-            "The engine's process ended (\(reason)) while it loaded the model. Give it more memory, "
-                + "or look for a broken model file."
+            "The engine's process ended (\(reason)) while it loaded the model. Give it more "
+                + "memory, or look for a broken model file."
         }
     }
 }
@@ -61,9 +61,10 @@ final class EngineChild: Sendable {
     /// Starts it from the calling thread, with whose end the system ends the process.
     static func start(_ isolation: EngineIsolation) throws(EngineProcessError) -> EngineChild {
         var ends: [Int32] = [-1, -1]
-        guard unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends)
-            == 0
-        else { throw .notStarted(call: "socketpair", code: errno) }
+        let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+        guard unsafe socketpair(AF_UNIX, kind, 0, &ends) == 0 else {
+            throw .notStarted(call: "socketpair", code: errno)
+        }
         let (mine, theirs) = (FrameSocket(ends[0]), FrameSocket(ends[1]))
         guard let notes = SharedNotes() else {
             throw .notStarted(call: "memfd_create", code: errno)

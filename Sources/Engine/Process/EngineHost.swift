@@ -96,7 +96,8 @@ package final class EngineHost: EngineSurroundings {
             host.flush()
             return host
         } catch {
-            outbox.add(.failed(reason: String(decoding: "\(error)".utf8.prefix(8_000), as: UTF8.self)))
+            let reason = "\(error)".utf8.prefix(8_000)
+            outbox.add(.failed(reason: String(decoding: reason, as: UTF8.self)))
             _ = outbox.flush()
             return nil
         }
@@ -213,8 +214,8 @@ private struct FrameSink: TokenSink {
     }
 }
 
-/// Signs of life, ten times a second, from a thread of its own; it also sends what the engine thread
-/// could not send without waiting.
+/// Signs of life, ten times a second, from a thread of its own; it also sends what the engine
+/// thread could not send without waiting.
 final class EngineHeart: Sendable {
     private let outbox: Outbox
     private let socket: FrameSocket

@@ -128,9 +128,9 @@ struct FrameReader: ~Copyable {
 
 /// What the engine's process has to say, kept until the front takes it.
 ///
-/// The engine thread never waits for the front: it appends, and sends what the socket takes. What is
-/// left goes out on another thread. When too much is left, sequences lose their output (they fail),
-/// never the account of what has ended.
+/// The engine thread never waits for the front: it appends, and sends what the socket takes. What
+/// is left goes out on another thread. When too much is left, sequences lose their output (they
+/// fail), never the account of what has ended.
 final class Outbox: Sendable {
     private struct State {
         var coder = WireCoder()
