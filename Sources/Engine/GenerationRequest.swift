@@ -125,7 +125,7 @@ package enum GenerationError: Error, Equatable, CustomStringConvertible {
     case grammar(GrammarError)
     /// 500: the step that held this request failed.
     case stepFailed(String)
-    /// 503: the engine hung while it computed this request, or others beside it.
+    /// 503: the engine hung or died while it computed this request, or others beside it.
     case engineRestarted
     /// 503: the engine was told to stop before this request had finished.
     case shuttingDown
@@ -148,7 +148,7 @@ package enum GenerationError: Error, Equatable, CustomStringConvertible {
         case .stepFailed(let reason):
             "Computing a step failed: \(reason)"
         case .engineRestarted:
-            "The engine got stuck and was started anew; what it had begun is lost. Try again."
+            "The engine failed and was started anew; what it had begun is lost. Try again."
         case .shuttingDown:
             "The server is shutting down. Try again on another server."
         case .cancelled:

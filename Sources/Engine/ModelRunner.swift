@@ -6,7 +6,7 @@ import AutoGLMScheduling
 /// What the engine thread keeps of one live request.
 final class LiveRequest {
     let request: GenerationRequest
-    let channel: TokenChannel
+    let sink: any TokenSink
     let choice: Int
     let arrival: Duration
     var sampler: Sampler
@@ -25,7 +25,7 @@ final class LiveRequest {
 
     init(_ submission: Submission, stopTokens: [Int32]) {
         request = submission.request
-        channel = submission.channel
+        sink = submission.sink
         choice = submission.choice
         arrival = submission.sequence.arrival
         sampler = Sampler(
@@ -71,7 +71,7 @@ final class LiveRequest {
 /// All buffers are kept from step to step.
 struct ModelRunner: ~Copyable {
     private let model: any CausalLM
-    private let run: EngineRun
+    private let run: ThreadRun
     /// Sequences that the engine may get stuck on; each is computed by itself.
     var suspects: Set<SequenceID> = []
     /// Logits per row, and how many of them belong to real tokens.
@@ -82,7 +82,7 @@ struct ModelRunner: ~Copyable {
     private var scratch = SamplerScratch()
     private var mask = TokenMask(count: 0)
 
-    init(_ model: any CausalLM, rowWidth: Int, vocabulary: Int, run: EngineRun) {
+    init(_ model: any CausalLM, rowWidth: Int, vocabulary: Int, run: ThreadRun) {
         self.model = model
         self.run = run
         self.rowWidth = rowWidth
@@ -137,7 +137,6 @@ struct ModelRunner: ~Copyable {
     ) -> GenerationError? {
         if entries.isEmpty { return nil }
         run.note(stepping: entries.map(\.id))
-        defer { run.note(stepping: []) }
         batch.removeAll()
         for entry in entries { add(entry, scheduler) }
         let count = batch.outputRows.count * rowWidth

@@ -49,6 +49,10 @@ extension APIError {
             self = APIError(
                 status: 503, kind: .overloaded, message: error.description,
                 code: "engine_failed", retryAfter: retryAfter)
+        case .engineRestarting:
+            self = APIError(
+                status: 503, kind: .overloaded, message: error.description,
+                code: "engine_restarting", retryAfter: retryAfter)
         case .shuttingDown:
             self = .draining
         }
