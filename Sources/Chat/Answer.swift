@@ -1,6 +1,7 @@
 public import AutoGLMDecoding
 import AutoGLMEngine
 import AutoGLMJSON
+import FoundationEssentials
 
 extension ChatModel {
     public var name: String { facts.name }
@@ -13,24 +14,30 @@ extension ChatModel {
     public var recommendedSampling: SamplingParameters { SamplingParameters(makers, operators) }
 
     /// Answers the last message of a conversation.
-    /// - Parameter tools: functions the model may call; see ``Answer/message()``.
+    /// - Parameters:
+    ///   - tools: functions the model may call; see ``Answer/message()``.
+    ///   - form: what the answer must look like; see ``Answer/decoded(as:)``. Calls of tools
+    ///     have their own.
     /// - Returns: the answer's text as it is made.
-    /// - Throws: when the conversation does not fit, or the model has no chat template.
+    /// - Throws: when the conversation does not fit, the model has no chat template, or the form
+    ///   cannot be followed.
     public func chat(
-        _ messages: [ChatMessage], tools: [Tool] = [], sampling: SamplingParameters? = nil
+        _ messages: [ChatMessage], tools: [Tool] = [], sampling: SamplingParameters? = nil,
+        form: OutputForm? = nil
     ) async throws -> Answer {
         let conversation = Conversation(
             messages: messages.map(\.json), tools: tools.map(\.json))
-        return Answer(try await answer(conversation, AnswerOptions(sampling)))
+        return Answer(try await answer(conversation, AnswerOptions(sampling, form)))
     }
 
     /// Goes on from a text, without a chat template.
+    /// - Parameter form: what the text that follows must look like.
     public func complete(
-        _ prompt: String, sampling: SamplingParameters? = nil
+        _ prompt: String, sampling: SamplingParameters? = nil, form: OutputForm? = nil
     ) async throws -> Answer {
         let tokens = try await text.encodeInSlices(
             prompt, addSpecial: true, parsesSpecial: false, tokensMax: promptTokensMax)
-        return Answer(try await complete([tokens], AnswerOptions(sampling)))
+        return Answer(try await complete([tokens], AnswerOptions(sampling, form)))
     }
 
     /// Ends all requests and the engine's threads. Also happens when the model is let go.
@@ -39,8 +46,9 @@ extension ChatModel {
 
 extension AnswerOptions {
     /// As a Swift program states them: parameters as a whole, or the model's own.
-    init(_ parameters: SamplingParameters?) {
+    init(_ parameters: SamplingParameters?, _ form: OutputForm?) {
         self.init()
+        self.form = form
         guard let parameters else { return }
         sampling = SamplingOverrides(parameters)
         stops = parameters.stopStrings
@@ -66,12 +74,32 @@ public struct Answer: AsyncSequence, Sendable {
     public func text() async throws -> String { try await message().content }
 
     /// The whole turn: text, thinking and calls, ready to become part of the conversation.
-    public func message() async throws -> ChatMessage {
-        var message = ChatMessage(.assistant, "")
-        while let events = try await stream.next() {
-            for event in events { message.take(event.part) }
+    public func message() async throws -> ChatMessage { try await read().message }
+
+    /// The whole text, read as JSON of a type's form. Ask for that form by
+    /// ``OutputForm/jsonSchema(_:keepsKeyOrder:)``.
+    /// - Throws: ``CutAnswerError`` when there was no room for all of it; `DecodingError` when the
+    ///   schema lets through what the type does not take.
+    public func decoded<Value: Decodable>(
+        as type: Value.Type = Value.self
+    ) async throws -> Value {
+        let (message, finish) = try await read()
+        if let finish, finish.reason == .length {
+            throw CutAnswerError(tokens: finish.usage.completionTokens)
         }
-        return message
+        return try JSONDecoder().decode(type, from: Data(message.content.utf8))
+    }
+
+    private func read() async throws -> (message: ChatMessage, finish: AnswerFinish?) {
+        var message = ChatMessage(.assistant, "")
+        var finish: AnswerFinish?
+        while let events = try await stream.next() {
+            for event in events {
+                message.take(event.part)
+                if case .finish(let end) = event.part { finish = end }
+            }
+        }
+        return (message, finish)
     }
 
     public struct AsyncIterator: AsyncIteratorProtocol {
@@ -89,6 +117,19 @@ public struct Answer: AsyncSequence, Sendable {
     }
 
     public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(stream: stream) }
+}
+
+/// An answer ended before its form was complete.
+public struct CutAnswerError: Error, Equatable, CustomStringConvertible {
+    /// Tokens of the answer.
+    public let tokens: Int
+
+    package init(tokens: Int) { self.tokens = tokens }
+
+    public var description: String {
+        "The answer was cut after \(tokens) tokens, before its form was complete. Allow more "
+            + "tokens, or limit lengths in the form."
+    }
 }
 
 extension ChatMessage {

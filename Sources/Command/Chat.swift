@@ -14,12 +14,14 @@ struct Chat: AsyncParsableCommand {
     @OptionGroup(title: "Model") var model: ModelFlags
     @OptionGroup(title: "Capacity") var capacity: CapacityFlags
     @OptionGroup(title: "Sampling") var sampling: SamplingFlags
+    @OptionGroup(title: "Form") var form: FormFlags
 
     @Option(help: "System message that opens the conversation.")
     var system: String?
 
     func run() async throws {
-        let session = ChatSession(system: system, sampling: try sampling.overrides())
+        var session = ChatSession(system: system, sampling: try sampling.overrides())
+        session.form = try form.form()
         // Loaded before the terminal changes its mode, so that Ctrl-C ends a load as usual.
         let loaded = try load(model)
         var options = TerminalSession.Options(environment: ProcessInfo.processInfo.environment)
@@ -143,6 +145,7 @@ private struct ChatLoop {
         let conversation = Conversation(messages: session.messages, tools: session.tools)
         var options = AnswerOptions()
         options.sampling = session.sampling
+        options.form = session.form
         options.timeline.received = .now
         let (message, finish) = try await terminal.withInterrupts { [options] in
             var message = ChatMessage(.assistant, "")

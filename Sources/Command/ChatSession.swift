@@ -26,6 +26,8 @@ struct ChatSession {
     /// Answers the tools: gets the call as JSON on standard input, prints the result.
     private(set) var toolCommand: String?
     var sampling: SamplingOverrides
+    /// What every answer must look like.
+    var form: OutputForm?
     var lastUsage: Usage?
     /// Of the model in use; `/model` shows it.
     var modelName = ""

@@ -16,6 +16,7 @@ struct Run: AsyncParsableCommand {
     @OptionGroup(title: "Model") var model: ModelFlags
     @OptionGroup(title: "Capacity") var capacity: CapacityFlags
     @OptionGroup(title: "Sampling") var sampling: SamplingFlags
+    @OptionGroup(title: "Form") var form: FormFlags
 
     @Option(help: "System message that goes before the prompt.")
     var system: String?
@@ -34,10 +35,12 @@ struct Run: AsyncParsableCommand {
     func run() async throws {
         let text = prompt == "-" ? try readStandardInput() : prompt
         let tools = try tools.map(ToolFile.read) ?? []
+        let form = try form.form()
         let loaded = try loadModel(model, capacity, sampling: SamplingOverrides())
         defer { loaded.close() }
         var options = AnswerOptions()
         options.sampling = try sampling.overrides()
+        options.form = form
         options.timeline.received = .now
         let answer: AnswerStream
         if raw || !loaded.text.hasTemplate {
@@ -63,6 +66,10 @@ struct Run: AsyncParsableCommand {
                     + "where it goes")
         }
         if stats, let finish { printError(describe(finish.usage)) }
+        // Whoever reads the answer by a program must not take half of it.
+        if form != nil, let finish, finish.reason == .length {
+            throw CutAnswerError(tokens: finish.usage.completionTokens)
+        }
     }
 }
 

@@ -212,11 +212,12 @@ import Testing
 }
 
 @Suite struct ReadmeTests {
-    /// The README's example is the file that these tests compile.
-    @Test func theExampleIsTheOneInTheReadme() throws {
+    /// The README's examples are the files that these tests compile.
+    @Test(arguments: ["ReadmeExample", "ReadmeFormExample"])
+    func theExampleIsTheOneInTheReadme(name: String) throws {
         let root = SharedData.repository
         let example = try String(
-            contentsOf: root.appendingPathComponent("Tests/EngineTests/ReadmeExample.swift"),
+            contentsOf: root.appendingPathComponent("Tests/EngineTests/\(name).swift"),
             encoding: .utf8)
         let readme = try String(
             contentsOf: root.appendingPathComponent("README.md"), encoding: .utf8)

@@ -1,5 +1,5 @@
 /// Why a grammar was refused, or why decoding under it cannot go on.
-package enum GrammarError: Error, Equatable, CustomStringConvertible {
+public enum GrammarError: Error, Equatable, CustomStringConvertible {
     /// Not a grammar at all.
     case invalid(reason: String, path: String? = nil)
     /// A grammar that cannot be followed exactly; it is refused rather than weakened.
@@ -13,7 +13,7 @@ package enum GrammarError: Error, Equatable, CustomStringConvertible {
     case cancelled
 
     /// What clients see as `code`.
-    package var code: String {
+    public var code: String {
         switch self {
         case .invalid: "grammar_invalid"
         case .unsupported: "grammar_unsupported"
@@ -25,7 +25,7 @@ package enum GrammarError: Error, Equatable, CustomStringConvertible {
     }
 
     /// The JSON pointer of the part of a schema that is meant, as a URI fragment (`#/items`).
-    package var path: String? {
+    public var path: String? {
         switch self {
         case .invalid(_, let path), .unsupported(_, let path), .tooLarge(_, let path),
             .unsatisfiable(let path):
@@ -45,7 +45,7 @@ package enum GrammarError: Error, Equatable, CustomStringConvertible {
         }
     }
 
-    package var description: String {
+    public var description: String {
         let place = path.map { " (at \($0))" } ?? ""
         switch self {
         case .invalid(let reason, _): return "\(reason)\(place)"
