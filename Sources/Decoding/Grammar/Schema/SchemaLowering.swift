@@ -51,15 +51,10 @@ struct SchemaLowering {
         if shape.allowsTrue { rule.words |= ValueRule.isTrue }
         if shape.allowsFalse { rule.words |= ValueRule.isFalse }
         var literals: [[UInt8]] = []
-        let points = shape.numbers.compactMap(\.text)
-        if points.count > 3 {
-            let isPlain = tables.integersHaveNoPoint
-            let texts = points.flatMap {
-                isPlain || $0.contains(0x2E) ? [$0] : [$0, $0 + [0x2E, 0x30]]
-            }
-            rule.numberLiterals = trie(texts)
-        }
-        for number in shape.numbers where points.count <= 3 || number.text == nil {
+        // One number is written in one way: a model that may write 1 as 1000…e-0028 will.
+        let points = Set(shape.numbers.compactMap(\.text))
+        if !points.isEmpty { rule.numberLiterals = trie(Array(points)) }
+        for number in shape.numbers where number.text == nil {
             if number.isPlain {
                 if number.multiple == nil { rule.hasPlainNumber = true } else {
                     rule.hasPlainInteger = true
@@ -383,20 +378,19 @@ struct SchemaLowering {
     private mutating func countTexts(_ index: Int) {
         let rule = tables.values[index]
         guard !rule.hasPlainNumber, !rule.hasPlainInteger, rule.strings.isEmpty,
-            rule.arrays.isEmpty, rule.objects.isEmpty, rule.numbers.count <= 64,
-            rule.numberLiterals < 0
+            rule.arrays.isEmpty, rule.objects.isEmpty, rule.numbers.count <= 64
         else { return }
-        var texts: [[UInt8]] = []
-        if rule.words & ValueRule.null != 0 { texts.append(Array("null".utf8)) }
-        if rule.words & ValueRule.isTrue != 0 { texts.append(Array("true".utf8)) }
-        if rule.words & ValueRule.isFalse != 0 { texts.append(Array("false".utf8)) }
+        var texts: Set<[UInt8]> = []
+        if rule.words & ValueRule.null != 0 { texts.insert(Array("null".utf8)) }
+        if rule.words & ValueRule.isTrue != 0 { texts.insert(Array("true".utf8)) }
+        if rule.words & ValueRule.isFalse != 0 { texts.insert(Array("false".utf8)) }
         for number in rule.numbers {
             guard let values = tables.numbers[Int(number)].wholeValues(limit: 256) else { return }
-            texts += values.map { Array(String($0).utf8) }
+            texts.formUnion(values.map { Array(String($0).utf8) })
         }
-        if rule.literals >= 0 {
-            guard tables.trie.nodes[Int(rule.literals)].high <= 4_096 else { return }
-            tables.trie.forEach(below: rule.literals) { texts.append($0) }
+        for root in [rule.literals, rule.numberLiterals] where root >= 0 {
+            guard tables.trie.nodes[Int(root)].high <= 4_096 else { return }
+            tables.trie.forEach(below: root) { texts.insert($0) }
         }
         tables.values[index].texts = texts.sorted { $0.lexicographicallyPrecedes($1) }
     }
@@ -415,14 +409,14 @@ struct SchemaLowering {
 }
 
 extension NumberRule {
-    /// The only member, in plain digits.
+    /// The only member: in plain digits, and with an exponent where those would be many.
     fileprivate var text: [UInt8]? {
-        guard let lower, lower == upper, multiple == nil, excluded.isEmpty,
-            abs(lower.exponent) < 20, lower.digits.count < 20
-        else { return nil }
+        guard let lower, lower == upper, contains(lower) else { return nil }
         var digits = lower.digits.map { $0 + 0x30 }
         if lower.isZero { digits = [0x30] }
-        if lower.exponent >= 0 {
+        if abs(lower.exponent) >= 32 {
+            digits += Array("e\(lower.exponent)".utf8)
+        } else if lower.exponent >= 0 {
             digits += Array(repeating: 0x30, count: lower.exponent)
         } else {
             let missing = 1 - lower.pointPosition
