@@ -104,6 +104,41 @@ import Testing
         #expect(http["usage"]?["completion_tokens"]?.intValue == Int64(command.tokens.count))
     }
 
+    /// A form as well, from a file, a request or a program.
+    @Test func everyWayHoldsToTheSameForm() async throws {
+        let (model, directory) = try model(Self.settings[1])
+        defer { model.close() }
+        let schema = """
+            {"type":"object","required":["open","note"],"additionalProperties":false,\
+            "properties":{"open":{"type":"boolean"},"note":{"type":"string","maxLength":20}}}
+            """
+        let file = directory.url.appendingPathComponent("schema.json")
+        try schema.write(to: file, atomically: false, encoding: .utf8)
+        var options = AnswerOptions()
+        options.sampling = try SamplingFlags.parse(["--seed", "5", "--max-tokens", "90"])
+            .overrides()
+        options.form = try FormFlags.parse(["--json-schema", file.path]).form()
+        let command = try await read(
+            try await model.answer(
+                Conversation(messages: [ChatMessage(.user, Self.question).json]), options))
+        let value = try JSONValue.parse(command.text)
+        #expect(value["open"]?.boolValue != nil && value["note"]?.stringValue != nil)
+
+        var sampling = model.recommendedSampling
+        sampling.seed = 5
+        sampling.maxTokens = 90
+        let answer = try await model.chat(
+            [ChatMessage(.user, Self.question)], sampling: sampling, form: .jsonSchema(schema))
+        #expect(try await answer.text() == command.text)
+        let http = try await post(
+            model,
+            """
+            {"messages":[{"role":"user","content":"\(Self.question)"}],"seed":5,"max_tokens":90,\
+            "response_format":{"type":"json_schema","json_schema":{"name":"n","schema":\(schema)}}}
+            """)
+        #expect(http["choices"]?[0]?["message"]?["content"]?.stringValue == command.text)
+    }
+
     /// What nobody asks for is the makers' and the operator's everywhere.
     @Test(arguments: settings) func withoutAWordTheSameDefaultsHold(setting: Setting) async throws {
         let (model, directory) = try model(setting)

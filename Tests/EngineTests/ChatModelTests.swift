@@ -223,4 +223,30 @@ import Testing
             contentsOf: root.appendingPathComponent("README.md"), encoding: .utf8)
         #expect(readme.contains("```swift\n" + example + "```"))
     }
+
+    @Test func theAnswerIsDecoded() async throws {
+        let model = try Model.load(
+            directory: SharedData.repository.appendingPathComponent("Models/mini-glm").path)
+        defer { model.close() }
+        let order = try await order(in: "Three red lamps, please.", model: model)
+        #expect((1...99).contains(order.count))
+        #expect(order.item.unicodeScalars.count <= 40)
+
+        var sampling = model.recommendedSampling
+        sampling.maxTokens = 4
+        let message = [ChatMessage(.user, "Three red lamps, please.")]
+        let cut = try await model.chat(message, sampling: sampling, form: .jsonObject)
+        await #expect(throws: CutAnswerError(tokens: 4)) { try await cut.decoded(as: Order.self) }
+        let choice = OutputForm.choice(["open", "closed"])
+        let word = try await model.chat(message, form: choice).text()
+        #expect(["open", "closed"].contains(word))
+        let code = try await model.complete("The code is ", form: .regex("[A-Z]{3}-[0-9]{4}"))
+        #expect(try await code.text().wholeMatch(of: /[A-Z]{3}-[0-9]{4}/) != nil)
+        #expect(throws: GrammarError.invalid(
+            reason: "a JSON Schema is an object, not an array", path: "#")
+        ) { try OutputForm.jsonSchema("[]") }
+        await #expect(throws: (any Error).self) {
+            try await model.chat(message, form: .regex("(?=a)b"))
+        }
+    }
 }
