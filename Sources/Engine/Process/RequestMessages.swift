@@ -154,6 +154,7 @@ extension GenerationError: WireValue {
         case .engineRestarted: number = 4
         case .shuttingDown: number = 5
         case .cancelled: number = 6
+        case .grammar(let error): (number, text) = (3, shortened(error.description))
         }
         try c.integer(&number)
         try c.duration(&first)
