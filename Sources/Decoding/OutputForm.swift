@@ -1,4 +1,4 @@
-package import AutoGLMJSON
+import AutoGLMJSON
 
 /// The form that an answer must have: the model picks its tokens from those that can still lead to
 /// a text of that form. Only an answer that is cut (by `maxTokens`, say) has it not.
