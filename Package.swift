@@ -133,7 +133,7 @@ let package = Package(
             "AutoGLMServer", "AutoGLMAPI", "AutoGLMEngine", "AutoGLMModels",
             "AutoGLMObservability", "AutoGLMText", "AutoGLMChat", "AutoGLMJSON",
             "AutoGLMDecoding", "AutoGLMCompute", hummingbird, lifecycle, logging,
-        ], exclude: ["openai_client.py", "family_conversations.py"]),
+        ], exclude: ["openai_client.py", "structured_clients.py", "family_conversations.py"]),
         suite("CommandTests", [
             "AutoGLMCommand", "AutoGLMServer", "AutoGLMObservability", "AutoGLMChat",
             "AutoGLMEngine", "AutoGLMDecoding", "AutoGLMModels", "AutoGLMJSON", "AutoGLM", logging,

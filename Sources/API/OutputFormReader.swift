@@ -17,6 +17,7 @@ struct OutputFormReader {
     static func read(_ reader: FieldReader) throws(APIError) -> OutputForm? {
         var own = OutputFormReader(reader: reader)
         for field in fields { try own.read(field) }
+        own.refineObjects()
         guard let first = own.forms.first else { return nil }
         if let other = own.forms.first(where: { $0.source != first.source }) {
             throw .invalid(
@@ -28,6 +29,19 @@ struct OutputFormReader {
     }
 
     private init(reader: FieldReader) { self.reader = reader }
+
+    /// "An object" and the schema of one are no two forms: clients that know the first from OpenAI
+    /// and the second from vLLM send both.
+    private mutating func refineObjects() {
+        let others = forms.filter { $0.source != .anyObject }
+        guard others.count < forms.count, let first = others.first,
+            case .schema(let schema, let keepsKeyOrder) = first.source,
+            schema.objectValue != nil, schema["type"] == nil || schema["type"] == "object"
+        else { return }
+        let source = GrammarSource.schema(
+            schema.setting("type", "object"), keepsKeyOrder: keepsKeyOrder)
+        forms = others.map { $0.source == first.source ? OutputForm(source, field: $0.field) : $0 }
+    }
 
     private mutating func read(_ field: String) throws(APIError) {
         guard let value = reader[field] else { return }

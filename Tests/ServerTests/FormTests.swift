@@ -46,6 +46,20 @@ import Testing
         #expect(await eventually { server.blocksUsed == 0 })
     }
 
+    /// Clients send OpenAI's "an object" and vLLM's schema of it side by side.
+    @Test func aSchemaSaysMoreOfAnObject() async throws {
+        let server = try TestServer(Script("Here: {\"n\": 42}"))
+        try await server.test { client in
+            let object = #","temperature":0,"response_format":{"type":"json_object"}"#
+            let answer = try await client.chat(object + #","guided_json":"# + Self.schema)
+            let content = answer.message["content"] as? String ?? ""
+            let value = try JSONSerialization.jsonObject(with: Data(content.utf8))
+            #expect((10...99).contains((value as? [String: Int])?["n"] ?? 0))
+            let array = try await client.chat(object + #","guided_json":{"type":"array"}"#)
+            #expect(array.status == 400 && array.code == "conflicting_forms")
+        }
+    }
+
     @Test func completionsHaveFormsToo() async throws {
         let server = try TestServer(Script("yes, maybe"))
         try await server.test { client in
