@@ -102,8 +102,9 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "TestKit", "AutoGLMServer", "AutoGLMAPI", "AutoGLMChat", "AutoGLMJinja",
-                "AutoGLMModels", "AutoGLMText", "AutoGLMJSON", "AutoGLMObservability",
+                "TestKit", "AutoGLMServer", "AutoGLMAPI", "AutoGLMChat", "AutoGLMEngine",
+                "AutoGLMDecoding", "AutoGLMScheduling", "AutoGLMJinja", "AutoGLMModels",
+                "AutoGLMText", "AutoGLMJSON", "AutoGLMObservability",
                 hummingbird, lifecycle, logging,
             ],
             path: "Fuzz/Targets", swiftSettings: tests),

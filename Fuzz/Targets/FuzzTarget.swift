@@ -41,7 +41,7 @@ package struct FuzzTarget: Sendable {
 
     package static let all = [
         ggufTarget, safetensorsTarget, tokenizerTarget, templateTarget, requestTarget,
-        schemaTarget, toolTextTarget, httpTarget,
+        schemaTarget, toolTextTarget, httpTarget, channelTarget,
     ]
 }
 

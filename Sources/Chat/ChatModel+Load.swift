@@ -47,8 +47,8 @@ public struct ModelOptions: Sendable {
 extension ChatModel {
     /// Loads a model whose files are open, and starts its engine. Blocks while it reads.
     /// - Throws: `CheckpointError`, `TokenizerError`, `TemplateError`, ``TextFileError``,
-    ///   `BackendError`, `EngineError` or `LoadError`; each says in one line what is wrong and what
-    ///   to do.
+    ///   `BackendError`, `EngineError`, `EngineProcessError` or `LoadError`; each says in one line
+    ///   what is wrong and what to do.
     package convenience init(_ source: ModelSource, options: ModelOptions) throws {
         // Text first: it takes milliseconds, and its mistakes show before the weights are read.
         let text = try ModelText(source, templateOverride: options.chatTemplate)
@@ -65,14 +65,15 @@ extension ChatModel {
             vocabulary: text.tokenizer.map { $0.vocabularyCount },
             stopTokens: text.stopTokens(
                 configured: source.config.stopTokens, vocabulary: source.config.vocabulary))
+        let description = loaded.description
         var facts = ModelFacts(
-            name: options.name ?? loaded.info.name, contextMax: loaded.contextMax,
-            vocabulary: loaded.engine.shape.vocabulary, fingerprint: loaded.fingerprint,
-            created: loaded.created)
-        facts.weightBytes = loaded.info.weightBytes
-        facts.weightBytesPerStep = loaded.info.weightBytesPerStep
-        facts.bytesPerToken = loaded.info.bytesPerToken
-        facts.warnings = loaded.info.warnings + (text.tokenizer?.remarks ?? [])
+            name: options.name ?? description.name, contextMax: description.contextMax,
+            vocabulary: description.shape.vocabulary, fingerprint: description.fingerprint,
+            created: description.created)
+        facts.weightBytes = description.weightBytes
+        facts.weightBytesPerStep = description.weightBytesPerStep
+        facts.bytesPerToken = description.bytesPerToken
+        facts.warnings = description.warnings + (text.tokenizer?.remarks ?? [])
         self.init(
             facts: facts,
             engine: loaded.engine, text: text, makers: makers, operators: options.sampling)

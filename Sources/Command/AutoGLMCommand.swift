@@ -20,7 +20,7 @@ struct AutoGLMCommand: AsyncParsableCommand {
         version: buildVersion,
         subcommands: [
             Serve.self, Run.self, Chat.self, Score.self, Tokenize.self, Render.self, Show.self,
-            ExplainGrammar.self, Quantize.self, Bench.self, Doctor.self,
+            ExplainGrammar.self, Quantize.self, Bench.self, Doctor.self, EngineProcess.self,
         ])
 
     static func main() async {

@@ -3,7 +3,7 @@ import AutoGLMObservability
 import Foundation
 import Logging
 
-/// What the process does about an engine that hangs.
+/// What the process does about an engine that hangs or dies.
 enum EngineFailure {
     /// sysexits.h's EX_SOFTWARE: an engine that could not be brought back. docs/operations.md names
     /// it.
@@ -13,7 +13,8 @@ enum EngineFailure {
     /// can start it afresh; answers under way get a second for their last event.
     static func handle(_ incident: EngineIncident, _ logger: Logger) {
         switch incident {
-        case .restarted: logger.error("\(incident)")
+        case .restarted, .died: logger.error("\(incident)")
+        case .recovered: logger.info("\(incident)")
         case .notRestarted: logger.error("\(incident)")
         case .gaveUp:
             logger.critical("\(incident) Exit code \(exitCode).")

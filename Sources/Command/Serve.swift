@@ -54,6 +54,12 @@ struct Serve: AsyncParsableCommand {
             "Seconds without a sign of life after which the engine is started anew; 0: never."))
     var restartAfter: Int = 8
 
+    @Flag(
+        help: ArgumentHelp(
+            "Run the engine in a process of its own: should it die, this one goes on, answers 503 "
+                + "and starts it anew."))
+    var isolate = false
+
     @Option(help: "Log lines as json or human text. Default: human on a terminal.")
     var logFormat: LineLogHandler.Format?
 
@@ -110,6 +116,7 @@ struct Serve: AsyncParsableCommand {
             options.engine.queueTimeout = .seconds(queueTimeout)
             options.engine.restartAfter = restartAfter > 0 ? .seconds(restartAfter) : nil
             options.engine.onIncident = { EngineFailure.handle($0, logger) }
+            if isolate { options.engine.isolation = EngineProcess.isolation(logger) }
             if let name = servedModelName.first { options.name = name }
             options.engine.onStep = { metrics.record($0) }
             let showBar = options.engine.onProgress

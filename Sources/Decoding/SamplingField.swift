@@ -162,7 +162,7 @@ extension SamplingField {
 
     // MARK: Writing
 
-    func set(_ value: SamplingValue, in parameters: inout SamplingParameters) {
+    package func set(_ value: SamplingValue, in parameters: inout SamplingParameters) {
         switch (kind, value) {
         case (.number(let path, _), .number(let number)): parameters[keyPath: path] = Float(number)
         case (.integer(let path, _), .integer(let number)): parameters[keyPath: path] = Int(number)
@@ -185,7 +185,7 @@ extension SamplingField {
     }
 
     /// - Throws: for a value that some code has set beyond the range.
-    func check(_ parameters: SamplingParameters) throws(ParameterError) {
+    package func check(_ parameters: SamplingParameters) throws(ParameterError) {
         switch kind {
         case .number(let path, let range):
             // As floats: 0.01 as one is a little less than 0.01.

@@ -34,6 +34,12 @@ package struct TokenMask: Sendable, Equatable {
         return result
     }
 
+    /// Whether a bit is set that is none of these tokens'.
+    func allowsOthers(than tokens: [Int32]) -> Bool {
+        let all = words.reduce(0) { $0 + $1.nonzeroBitCount }
+        return all > Set(tokens).count { $0 >= 0 && Int($0) < count && self[$0] }
+    }
+
     package var isEmpty: Bool { words.allSatisfy { $0 == 0 } }
 
     /// Takes over all bits of a mask for the same vocabulary; padding beyond them is cleared.

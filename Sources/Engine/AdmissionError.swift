@@ -28,6 +28,8 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
     case quarantined(times: Int, remaining: Duration)
     /// 503 with Retry-After: the engine hangs for good.
     case engineFailed(retryAfter: Duration)
+    /// 503 with Retry-After: the engine's process has ended and is being started anew.
+    case engineRestarting(retryAfter: Duration)
     /// 503 with Retry-After: draining or stopped.
     case shuttingDown(retryAfter: Duration)
 
@@ -39,7 +41,7 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
             nil
         case .overloaded(_, _, let after), .tooManyQueuedTokens(_, _, let after),
             .deadlineTooShort(_, _, let after), .shuttingDown(let after),
-            .engineFailed(let after):
+            .engineFailed(let after), .engineRestarting(let after):
             after
         }
     }
@@ -54,7 +56,8 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
                 + "--max-model-tokens or --kv-cache-memory."
         case .tooManyTokens(let prompt, _, let limit):
             "Ask for at most \(limit - prompt) tokens, or shorten the prompt."
-        case .overloaded, .tooManyQueuedTokens, .shuttingDown: "Try again later."
+        case .overloaded, .tooManyQueuedTokens, .shuttingDown, .engineRestarting:
+            "Try again later."
         case .engineFailed: "Try another server."
         case .quarantined(_, let remaining):
             "Send another request, or come back in \(remaining.components.seconds + 1) s."
@@ -97,6 +100,8 @@ package enum AdmissionError: Error, Equatable, CustomStringConvertible {
             return "The engine got stuck on this request \(times) times. \(remedy)"
         case .engineFailed:
             return "The engine hangs and could not be started anew. \(remedy)"
+        case .engineRestarting:
+            return "The engine is being started anew. \(remedy)"
         case .shuttingDown:
             return "The server is shutting down. \(remedy)"
         }

@@ -4,7 +4,7 @@ import AutoGLMScheduling
 import Synchronization
 
 /// What the engine must know of the model it runs.
-package struct EngineShape: Sendable {
+package struct EngineShape: Sendable, Equatable {
     /// Logits per row, padding included.
     package var rowWidth: Int
     /// Tokens that may be sampled: ids below this.
@@ -29,12 +29,12 @@ package struct EngineShape: Sendable {
 }
 
 /// What callers' threads and the engine thread share. Each lock is held for a few instructions.
-final class EngineShared: Sendable {
+final class EngineShared: EngineSurroundings {
     struct State {
         var gate: AdmissionGate
         var status = EngineStatus()
         /// The engine thread of the moment; nil before the first.
-        var run: EngineRun?
+        var run: (any EngineRun)?
         var live: [SequenceID: LiveSequence] = [:]
         var quarantine = Quarantine()
         /// ``Engine/shutdown()`` has been called.
@@ -42,21 +42,33 @@ final class EngineShared: Sendable {
         /// The silence that the watch has found, and when.
         var silence: Duration = .zero
         var silenceTime: Duration = .zero
+        /// How long a new run takes until it works, by the last one.
+        var restartTime: Duration = .seconds(1)
         /// Of runs that were abandoned.
         var failedStepsBefore: UInt64 = 0
         /// Accepted and not yet ended.
         var liveCount = 0
         var lastID: UInt64 = 0
+
+        /// There is no engine at the moment, and there will be one again.
+        var isRestarting: Bool {
+            guard let run, !gate.isClosed, !status.hasFailed else { return false }
+            return run.phase != .working
+        }
     }
 
     let options: EngineOptions
     let shape: EngineShape
     let state: Mutex<State>
-    private let start = ContinuousClock.now
+    let start: RequestTimeline.Instant
 
-    init(options: EngineOptions, shape: EngineShape) {
+    init(
+        options: EngineOptions, shape: EngineShape,
+        start: RequestTimeline.Instant = ContinuousClock.now
+    ) {
         self.options = options
         self.shape = shape
+        self.start = start
         let limits = AdmissionGate.Limits(
             sequenceTokensMax: min(shape.contextMax, shape.blocks * shape.blockTokens),
             requestsMax: options.queueRequests,
@@ -66,37 +78,29 @@ final class EngineShared: Sendable {
         state = Mutex(initial)
     }
 
-    /// Time since the engine's start.
-    var now: Duration { ContinuousClock.now - start }
+    var queueTimeout: Duration { options.queueTimeout }
 
-    func instant(_ time: Duration) -> RequestTimeline.Instant { start + time }
-
-    func time(of instant: RequestTimeline.Instant) -> Duration { instant - start }
-
-    func stopTokens(of sampling: SamplingParameters) -> [Int32] {
-        sampling.ignoreEOS ? sampling.stopTokens : shape.stopTokens + sampling.stopTokens
-    }
-
-    func queueLimit(_ request: GenerationRequest) -> Duration {
-        request.queueTimeout ?? options.queueTimeout
-    }
-
-    var currentRun: EngineRun? { state.withLock { $0.run } }
+    var currentRun: (any EngineRun)? { state.withLock { $0.run } }
 
     func note(silence: Duration) {
         let now = self.now
         state.withLock { ($0.silence, $0.silenceTime) = (silence, now) }
     }
 
+    /// A new run works, so long after the old one failed.
+    func didRestart(within time: Duration) {
+        state.withLock { $0.restartTime = max(time, .seconds(1)) }
+    }
+
     /// - Returns: the restarts so far.
     func giveUp() -> Int {
         state.withLock { state in
             state.status.hasFailed = true
-            return state.status.restarts
+            return state.status.restarts + state.status.processRestarts
         }
     }
 
-    func publish(_ report: StepReport, isStep: Bool, newTokens: Int, epoch: Int) {
+    func report(_ report: StepReport, isStep: Bool, newTokens: Int, epoch: Int) {
         state.withLock { state in
             guard state.run?.epoch == epoch else { return }
             state.status.running = report.running
@@ -108,7 +112,11 @@ final class EngineShared: Sendable {
             if isStep { state.status.steps += 1 }
             state.status.generatedTokens += UInt64(newTokens)
         }
+        options.onStep?(report)
     }
+
+    /// Whatever is told here is heard at once.
+    func flush() {}
 
     func didShed(used: Int, cached: Int, epoch: Int) {
         state.withLock { state in
@@ -135,19 +143,22 @@ package final class Engine: Sendable {
     /// Starts the engine thread and the one that watches it. The model's cache must have
     /// `shape.blocks` blocks.
     /// - Throws: ``EngineError/noThread`` when the system refuses one.
-    package init(
+    package convenience init(
         _ model: sending any CausalLM, shape: EngineShape, options: EngineOptions
     ) throws(EngineError) {
         let shared = EngineShared(options: options, shape: shape)
-        let limits = Scheduler.Limits(
-            blocks: shape.blocks, blockTokens: shape.blockTokens, contextMax: shape.contextMax,
-            sequencesMax: options.sequencesMax, stepTokens: options.stepTokens,
-            // Room for the prompt rows of a request that wants their log-probabilities.
-            logitRows: options.sequencesMax + 32, prefixCache: options.prefixCache)
-        guard let run = EngineRun.start(model, epoch: 0, limits, shared) else { throw .noThread }
+        let limits = Scheduler.Limits(shape, options)
+        guard let run = ThreadRun.start(model, epoch: 0, limits, shared) else { throw .noThread }
+        try self.init(shared, limits, run)
+    }
+
+    /// Takes over a run that has been started, and has it watched.
+    init(
+        _ shared: EngineShared, _ limits: Scheduler.Limits, _ run: any EngineRun
+    ) throws(EngineError) {
         shared.state.withLock { $0.run = run }
         guard let (watch, thread) = EngineWatch.start(shared, limits) else {
-            run.mailbox.post(.stop)
+            run.post(.stop)
             run.join(patience: .seconds(5))
             throw .noThread
         }
@@ -193,9 +204,9 @@ package final class Engine: Sendable {
             return Submission(
                 sequence: sequence, request: request,
                 seed: request.sampling.seed ?? UInt64.random(in: 0 ... .max),
-                channel: channel, choice: choice, isSuspect: suspects.contains(choice))
+                sink: channel, choice: choice, isSuspect: suspects.contains(choice))
         }
-        shared.enter(submissions)
+        shared.enter(submissions, channel)
         return stream
     }
 
@@ -206,6 +217,9 @@ package final class Engine: Sendable {
         let outcome = shared.state.withLock { state -> Result<Set<Int>, AdmissionError> in
             if state.status.hasFailed {
                 return .failure(.engineFailed(retryAfter: .seconds(30)))
+            }
+            if state.isRestarting {
+                return .failure(.engineRestarting(retryAfter: state.restartTime))
             }
             var suspects: Set<Int> = []
             guard !state.quarantine.isEmpty else { return .success(suspects) }
@@ -292,6 +306,7 @@ package final class Engine: Sendable {
             status.waiting = state.gate.waiting
             status.waitingTokens = state.gate.waitingTokens
             status.isDraining = state.gate.isClosed
+            status.isRestarting = state.isRestarting
             // The watch's finding, and what has passed since; if it was long, the process stood.
             let since = min(max(now - state.silenceTime, .zero), StallDetector.tick * 2)
             status.sinceProgress = state.silence + since
@@ -300,10 +315,13 @@ package final class Engine: Sendable {
         }
     }
 
+    /// Bytes in RAM of the process that the engine has for itself; 0 where it has none.
+    package var processMemory: Int { shared.currentRun?.processMemory ?? 0 }
+
     /// Lets go of prefix-cache content beyond `tokens`, the longest unused first, and gives the
     /// memory of free KV blocks back to the system. Happens between two steps.
     package func shedCache(keeping tokens: Int) {
-        shared.currentRun?.mailbox.post(.shed(cachedMax: tokens / shared.shape.blockTokens))
+        shared.currentRun?.post(.shed(cachedMax: tokens / shared.shape.blockTokens))
     }
 
     /// Refuses new requests from now on; those accepted go on. Returns at once.
@@ -336,7 +354,7 @@ package final class Engine: Sendable {
             return state.run
         }
         shared.failAll(.shuttingDown)
-        run?.mailbox.post(.stop)
+        run?.post(.stop)
         guard let run, !run.isAbandoned else { return }
         run.join(patience: .seconds(5))
     }
@@ -347,6 +365,16 @@ package enum EngineError: Error, Equatable, CustomStringConvertible {
 
     package var description: String {
         "The system refused to start the engine's thread. Raise the limit on threads (ulimit -u)."
+    }
+}
+
+extension Scheduler.Limits {
+    init(_ shape: EngineShape, _ options: EngineOptions) {
+        self.init(
+            blocks: shape.blocks, blockTokens: shape.blockTokens, contextMax: shape.contextMax,
+            sequencesMax: options.sequencesMax, stepTokens: options.stepTokens,
+            // Room for the prompt rows of a request that wants their log-probabilities.
+            logitRows: options.sequencesMax + 32, prefixCache: options.prefixCache)
     }
 }
 

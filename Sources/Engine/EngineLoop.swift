@@ -2,23 +2,24 @@ import AutoGLMScheduling
 
 /// Lives on the engine thread: takes commands at step boundaries, plans, computes, delivers.
 ///
-/// No locks but the mailbox's and the status', never awaits, never waits for a consumer. When it
-/// hangs, ``EngineWatch`` abandons it; should it wake up then, it leaves without a word.
+/// No locks but the mailbox's and its surroundings', never awaits, never waits for a consumer. When
+/// it hangs, ``EngineWatch`` abandons it; should it wake up then, it leaves without a word.
 struct EngineLoop: ~Copyable {
     private var scheduler: Scheduler
     private var runner: ModelRunner
     private var live: [SequenceID: LiveRequest] = [:]
     private var pace = StepPace()
     private var isStopping = false
-    private let shared: EngineShared
-    private let run: EngineRun
+    private let surroundings: any EngineSurroundings
+    private let run: ThreadRun
 
     init(
-        scheduler: Scheduler, runner: consuming ModelRunner, shared: EngineShared, run: EngineRun
+        scheduler: Scheduler, runner: consuming ModelRunner,
+        surroundings: any EngineSurroundings, run: ThreadRun
     ) {
         self.scheduler = scheduler
         self.runner = runner
-        self.shared = shared
+        self.surroundings = surroundings
         self.run = run
     }
 
@@ -28,10 +29,13 @@ struct EngineLoop: ~Copyable {
             let commands = run.mailbox.takeAll(blocking: scheduler.isIdle) { [run] in run.beat() }
             for command in commands { apply(command) }
             step()
+            surroundings.flush()
+            run.note(stepping: [])
             run.beat()
             if isStopping, scheduler.isIdle { break }
         }
-        shared.didStop(epoch: run.epoch)
+        surroundings.didStop(epoch: run.epoch)
+        surroundings.flush()
     }
 
     private mutating func apply(_ command: EngineCommand) {
@@ -39,7 +43,7 @@ struct EngineLoop: ~Copyable {
         case .submit(let submission):
             let id = submission.sequence.id
             live[id] = LiveRequest(
-                submission, stopTokens: shared.stopTokens(of: submission.request.sampling))
+                submission, stopTokens: surroundings.stopTokens(of: submission.request.sampling))
             scheduler.apply(.submit(submission.sequence))
             if submission.isSuspect { runner.suspects.insert(id) }
             if isStopping { apply(.stop) }
@@ -47,7 +51,7 @@ struct EngineLoop: ~Copyable {
             scheduler.apply(.abort(id))
         case .shed(let cachedMax):
             runner.erase(scheduler.shed(cachedMax: cachedMax))
-            shared.didShed(
+            surroundings.didShed(
                 used: scheduler.pool.usedCount, cached: scheduler.pool.cachedCount,
                 epoch: run.epoch)
         case .stop:
@@ -60,14 +64,14 @@ struct EngineLoop: ~Copyable {
     private mutating func step() {
         scheduler.prefillTokensMax = pace.prefillTokens(
             limit: scheduler.limits.stepTokens, isAlone: scheduler.runningCount <= 1)
-        let begin = shared.now
+        let begin = surroundings.now
         let plan = scheduler.plan(now: begin)
         stampStarts(plan, begin)
         let tainted = scheduler.takeTainted()
         runner.erase(tainted)
         let results = plan.isEmpty ? [] : runner.run(plan, scheduler, live)
         if run.isAbandoned { return }
-        let end = shared.now
+        let end = surroundings.now
         if !plan.isEmpty { pace.record(rows: plan.tokenCount, time: end - begin) }
         for delivery in scheduler.commit(results) { deliver(delivery, now: end) }
         report(plan, end - begin)
@@ -79,10 +83,10 @@ struct EngineLoop: ~Copyable {
         var started: [SequenceID] = []
         for entry in plan.entries {
             guard let request = live[entry.id], !request.isStarted else { continue }
-            request.usage.timeline.started = shared.instant(begin)
+            request.usage.timeline.started = surroundings.instant(begin)
             started.append(entry.id)
         }
-        if !started.isEmpty { shared.started(started, epoch: run.epoch) }
+        if !started.isEmpty { surroundings.started(started, epoch: run.epoch) }
     }
 
     private mutating func deliver(_ delivery: Delivery, now: Duration) {
@@ -90,44 +94,44 @@ struct EngineLoop: ~Copyable {
         switch delivery.event {
         case .started(let cachedTokens):
             request.usage.cachedTokens = cachedTokens
-            shared.leftQueue(delivery.id, epoch: run.epoch)
+            surroundings.leftQueue(delivery.id, epoch: run.epoch)
         case .token(_, let isLast):
             deliverToken(request, isLast: isLast, now: now)
         case .stopped:
-            request.noteToken(shared.instant(now), counts: false)
+            request.noteToken(surroundings.instant(now), counts: false)
             request.pushPrompt(from: run.epoch)
-            request.channel.finish(
+            request.sink.finish(
                 Finish(reason: .stop, stopToken: request.stopToken, usage: request.usage),
-                of: request.choice, from: run.epoch)
+                of: request.choice, last: nil, from: run.epoch)
         case .queueTimeout:
             let waited = now - request.arrival
-            request.channel.fail(
-                .queueTimeout(waited: waited, limit: shared.queueLimit(request.request)),
+            request.sink.fail(
+                .queueTimeout(waited: waited, limit: surroundings.queueLimit(request.request)),
                 choice: request.choice, from: run.epoch)
         case .deadlineExceeded:
-            request.channel.fail(
+            request.sink.fail(
                 .deadlineExceeded(limit: request.request.deadline ?? .zero),
                 choice: request.choice, from: run.epoch)
         case .failed, .aborted:
-            request.channel.fail(request.failure, choice: request.choice, from: run.epoch)
+            request.sink.fail(request.failure, choice: request.choice, from: run.epoch)
         }
         guard delivery.isEnd else { return }
         live[delivery.id] = nil
         runner.suspects.remove(delivery.id)
-        shared.ended(delivery.id, epoch: run.epoch)
+        surroundings.ended(delivery.id, epoch: run.epoch)
     }
 
     private func deliverToken(_ request: LiveRequest, isLast: Bool, now: Duration) {
-        request.noteToken(shared.instant(now), counts: !request.isPromptOnly)
+        request.noteToken(surroundings.instant(now), counts: !request.isPromptOnly)
         request.pushPrompt(from: run.epoch)
         let token = request.newToken
         request.newToken = nil
         if isLast {
-            request.channel.finish(
-                Finish(reason: .length, usage: request.usage), of: request.choice, last: token,
-                from: run.epoch)
+            request.sink.finish(
+                Finish(reason: request.isComplete ? .stop : .length, usage: request.usage),
+                of: request.choice, last: token, from: run.epoch)
         } else if let token {
-            request.channel.push(
+            request.sink.push(
                 token, of: request.choice, usage: request.usage, from: run.epoch)
         }
     }
@@ -146,12 +150,10 @@ struct EngineLoop: ~Copyable {
         report.blocksUsed = scheduler.pool.usedCount
         report.blocksCached = scheduler.pool.cachedCount
         report.preemptions = scheduler.preemptions
+        report.waitingByPriority = scheduler.waitingByPriority
         let tokens = plan.entries.count { $0.samples }
-        shared.publish(report, isStep: !plan.isEmpty, newTokens: tokens, epoch: run.epoch)
-        if let onStep = shared.options.onStep {
-            report.waitingByPriority = scheduler.waitingByPriority
-            onStep(report)
-        }
+        surroundings.report(
+            report, isStep: !plan.isEmpty, newTokens: tokens, epoch: run.epoch)
     }
 }
 
@@ -164,7 +166,7 @@ extension LiveRequest {
 
     fileprivate func pushPrompt(from epoch: Int) {
         guard !promptEvents.isEmpty else { return }
-        channel.push(prompt: promptEvents, of: choice, usage: usage, from: epoch)
+        sink.push(prompt: promptEvents, of: choice, usage: usage, from: epoch)
         promptEvents = []
     }
 }

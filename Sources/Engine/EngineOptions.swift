@@ -23,6 +23,8 @@ package struct EngineOptions: Sendable {
     package var queueTokens: Int?
     package var queueTimeout: Duration = .seconds(30)
     package var prefixCache = true
+    /// Puts weights, KV blocks and scheduler into a process of their own.
+    package var isolation: EngineIsolation?
     /// Called while weights are read: what, bytes done, bytes in all.
     package var onProgress: (@Sendable (_ what: String, _ done: Int, _ total: Int) -> Void)?
     /// Called on the engine thread after each step. Must be quick and must not block.

@@ -22,6 +22,10 @@ package struct EngineStatus: Sendable {
     /// It hangs and will not be restarted any more.
     package var hasFailed = false
     package var restarts = 0
+    /// It has a process of its own, which is being started anew: requests are refused meanwhile.
+    package var isRestarting = false
+    /// Processes that ended, or hung and were ended, and were replaced.
+    package var processRestarts = 0
     /// Computations that failed: of a whole step, or of one sequence of it.
     package var failedSteps: UInt64 = 0
     /// Requests refused because the engine had got stuck on them before.

@@ -1,13 +1,16 @@
-import AutoGLMModels
 import AutoGLMScheduling
 
 /// What happened to an engine, for the log.
 package enum EngineIncident: Sendable, Equatable, CustomStringConvertible {
-    /// It hung; another one computes with the same weights.
+    /// It hung; another one computes with the same weights, or reads them again in a new process.
     case restarted(after: Duration, failed: Int, kept: Int)
+    /// Its process ended; another one is being started.
+    case died(reason: String, failed: Int, kept: Int)
+    /// The new process works.
+    case recovered(after: Duration)
     /// It hangs, and another one could not be started.
     case notRestarted(reason: String)
-    /// It hangs again and again, or there is nothing to restart it with. It refuses everything
+    /// It fails again and again, or there is nothing to restart it with. It refuses everything
     /// from now on.
     case gaveUp(restarts: Int)
 
@@ -16,10 +19,15 @@ package enum EngineIncident: Sendable, Equatable, CustomStringConvertible {
         case .restarted(let silence, let failed, let kept):
             "The engine made no progress for \(seconds(silence)) and was started anew: "
                 + "\(failed) sequences failed, \(kept) waiting ones were kept."
+        case .died(let reason, let failed, let kept):
+            "The engine's process ended (\(reason)) and is started anew: "
+                + "\(failed) sequences failed, \(kept) waiting ones were kept."
+        case .recovered(let time):
+            "The engine works again, after \(seconds(time))."
         case .notRestarted(let reason):
             "The engine hangs and could not be started anew: \(reason)"
         case .gaveUp(let restarts):
-            "The engine hangs, and \(restarts) restarts within "
+            "The engine has failed again, and \(restarts) restarts within "
                 + "\(seconds(RestartBudget.window)) were no remedy. Look for a broken processor, "
                 + "memory or model file."
         }
@@ -34,7 +42,7 @@ final class EngineWatch: Sendable {
     private let stop = Signal()
 
     /// An engine that is parked is asked for a sign of life when it has been silent for this long.
-    private static let nudgeAfter: Duration = .milliseconds(400)
+    static let nudgeAfter: Duration = .milliseconds(400)
     /// Between two attempts to start a run, when the system refuses.
     private static let retryAfter: Duration = .seconds(2)
 
@@ -58,6 +66,8 @@ final class EngineWatch: Sendable {
         var budget = RestartBudget()
         var last = shared.now
         var nextAttempt = Duration.zero
+        /// When the engine failed for which another one is being started.
+        var failedAt: Duration?
         while !stop.wait(milliseconds: Int32(StallDetector.tick / .milliseconds(1))) {
             guard let run = shared.currentRun else { continue }
             let now = shared.now
@@ -65,43 +75,65 @@ final class EngineWatch: Sendable {
             last = now
             shared.note(silence: detector.silence)
             shared.expire(now: now)
-            if detector.silence >= Self.nudgeAfter { run.mailbox.nudge() }
-            guard let limit = shared.options.restartAfter, detector.silence >= limit,
-                now >= nextAttempt
-            else { continue }
-            guard let spare = run.spare, budget.take(now: now) else { return giveUp(run) }
-            if restart(run, spare, silence: detector.silence) {
-                detector.reset()
-                shared.note(silence: .zero)
-            } else {
-                nextAttempt = now + Self.retryAfter
+            if detector.silence >= Self.nudgeAfter { run.nudge() }
+            let phase = run.phase
+            if phase == .working, let begin = failedAt {
+                failedAt = nil
+                shared.didRestart(within: now - begin)
+                shared.options.onIncident?(.recovered(after: now - begin))
             }
+            guard let failure = failure(phase, detector.silence), now >= nextAttempt else {
+                continue
+            }
+            guard budget.take(run.restartsMax, now: now) else { return giveUp(run) }
+            switch restart(run, failure) {
+            case .working: break
+            case .starting: failedAt = failedAt ?? now
+            case .refused:
+                nextAttempt = now + Self.retryAfter
+                continue
+            case .impossible: return giveUp(run)
+            }
+            detector.reset()
+            shared.note(silence: .zero)
         }
     }
 
-    private func restart(
-        _ run: EngineRun, _ spare: any ModelSpare, silence: Duration
-    ) -> Bool {
+    private enum Failure {
+        case silence(Duration)
+        case death(reason: String)
+    }
+
+    private enum Restart { case working, starting, refused, impossible }
+
+    private func failure(_ phase: EngineRunPhase, _ silence: Duration) -> Failure? {
+        if case .ended(let reason) = phase { return .death(reason: reason) }
+        guard let limit = shared.options.restartAfter, silence >= limit else { return nil }
+        return .silence(silence)
+    }
+
+    private func restart(_ run: any EngineRun, _ failure: Failure) -> Restart {
         // First of all, so that it comes back to nothing if it wakes up now.
         run.abandon()
-        spare.discardCache()
-        let new: EngineRun
+        let new: any EngineRun
         do {
-            let model = try spare.model(blocks: limits.blocks)
-            guard
-                let run = EngineRun.start(model, epoch: run.epoch + 1, limits, shared)
-            else { throw EngineError.noThread }
+            guard let run = try run.successor(shared, limits) else { return .impossible }
             new = run
         } catch {
             shared.options.onIncident?(.notRestarted(reason: "\(error)"))
-            return false
+            return .refused
         }
         let (failed, kept) = shared.replace(run, with: new)
-        shared.options.onIncident?(.restarted(after: silence, failed: failed, kept: kept))
-        return true
+        switch failure {
+        case .silence(let silence):
+            shared.options.onIncident?(.restarted(after: silence, failed: failed, kept: kept))
+        case .death(let reason):
+            shared.options.onIncident?(.died(reason: reason, failed: failed, kept: kept))
+        }
+        return new.phase == .working ? .working : .starting
     }
 
-    private func giveUp(_ run: EngineRun) {
+    private func giveUp(_ run: any EngineRun) {
         run.abandon()
         let restarts = shared.giveUp()
         shared.failAll(.engineRestarted)

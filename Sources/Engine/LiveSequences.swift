@@ -4,16 +4,20 @@ import Synchronization
 /// A sequence that has been accepted and has not ended, as callers and the watch know it.
 struct LiveSequence {
     let submission: Submission
+    let channel: TokenChannel
     /// A step that computes it has begun.
     var hasStarted = false
     /// The admission gate has been told that it waits no more.
     var hasLeftQueue = false
 
-    init(_ submission: Submission) { self.submission = submission }
-
-    func fail(_ error: GenerationError) {
-        submission.channel.fail(error, choice: submission.choice)
+    init(_ submission: Submission, _ channel: TokenChannel) {
+        self.submission = submission
+        self.channel = channel
     }
+
+    var choice: Int { submission.choice }
+
+    func fail(_ error: GenerationError) { channel.fail(error, choice: choice, from: nil) }
 }
 
 // What ends a sequence takes it out of `live`, under the lock: the engine at a step's end, the
@@ -21,10 +25,10 @@ struct LiveSequence {
 // comes second finds nothing, so all accounts are settled once.
 extension EngineShared {
     /// Enters admitted sequences and posts them to the present run.
-    func enter(_ submissions: [Submission]) {
+    func enter(_ submissions: [Submission], _ channel: TokenChannel) {
         let isLate = state.withLock { state in
             for submission in submissions {
-                state.live[submission.sequence.id] = LiveSequence(submission)
+                state.live[submission.sequence.id] = LiveSequence(submission, channel)
             }
             guard let run = state.run, !state.status.isStopped, !state.status.hasFailed,
                 !state.isClosing
@@ -32,8 +36,8 @@ extension EngineShared {
                 return true
             }
             for submission in submissions {
-                submission.channel.handOver(submission.choice, to: run.epoch)
-                run.mailbox.post(.submit(submission))
+                channel.handOver(submission.choice, to: run.epoch)
+                run.post(.submit(submission))
             }
             return false
         }
@@ -43,13 +47,12 @@ extension EngineShared {
     /// The consumer needs no more of a sequence.
     func abort(_ id: SequenceID) {
         state.withLock { state in
-            if state.live[id] != nil { state.run?.mailbox.post(.abort(id)) }
+            if state.live[id] != nil { state.run?.post(.abort(id)) }
         }
     }
 
     // MARK: The engine thread's reports
 
-    /// A step is about to compute these for the first time.
     func started(_ ids: [SequenceID], epoch: Int) {
         state.withLock { state in
             guard state.run?.epoch == epoch else { return }
@@ -81,11 +84,11 @@ extension EngineShared {
     // MARK: Ends from outside of the engine thread
 
     /// Ends one sequence, unless something else has. What came before is still delivered.
-    private func fail(_ id: SequenceID, _ error: GenerationError) {
+    func fail(_ id: SequenceID, _ error: GenerationError) {
         let now = self.now
         state.withLock { state in
             let sequence = state.remove(id, now: now)
-            if sequence != nil { state.run?.mailbox.post(.abort(id)) }
+            if sequence != nil { state.run?.post(.abort(id)) }
             return sequence
         }?.fail(error)
     }
@@ -116,22 +119,24 @@ extension EngineShared {
 
     // MARK: Restart
 
-    /// Puts another run into the place of one that hangs: what it had begun fails, what waited is
-    /// given to the new one.
+    /// Puts another run into the place of one that hangs or has died: what it had begun fails, what
+    /// waited is given to the new one.
     /// - Returns: how many failed and how many were handed over.
-    func replace(_ old: EngineRun, with new: EngineRun) -> (failed: Int, kept: Int) {
+    func replace(_ old: any EngineRun, with new: any EngineRun) -> (failed: Int, kept: Int) {
         let now = self.now
         let suspects = Set(old.suspects)
+        let blames = old.blamesSuspects
+        let isProcess = old.processMemory != nil
         let (lost, kept) = state.withLock { state in
             var lost: [LiveSequence] = []
             var kept: [LiveSequence] = []
             for (id, sequence) in state.live {
                 let submission = sequence.submission
-                if suspects.contains(id) {
+                if blames, suspects.contains(id) {
                     state.quarantine.strike(submission.request.fingerprint, now: now)
                 }
                 if sequence.hasStarted || suspects.contains(id)
-                    || !submission.channel.isOpen(submission.choice)
+                    || !sequence.channel.isOpen(sequence.choice)
                 {
                     lost.append(sequence)
                 } else {
@@ -140,15 +145,18 @@ extension EngineShared {
             }
             for sequence in lost { _ = state.remove(sequence.submission.sequence.id, now: now) }
             state.run = new
-            state.status.restarts += 1
+            if isProcess {
+                state.status.processRestarts += 1
+            } else {
+                state.status.restarts += 1
+            }
             state.failedStepsBefore += old.failedSteps
             (state.status.running, state.status.blocksUsed, state.status.blocksCached) = (0, 0, 0)
             state.status.blocksPeak = 0
             kept.sort { $0.submission.sequence.id < $1.submission.sequence.id }
             for sequence in kept {
-                let submission = sequence.submission
-                submission.channel.handOver(submission.choice, to: new.epoch)
-                new.mailbox.post(.submit(submission))
+                sequence.channel.handOver(sequence.choice, to: new.epoch)
+                new.post(.submit(sequence.submission))
             }
             return (lost, kept.count)
         }

@@ -1,44 +1,67 @@
 import AutoGLMCompute
 package import AutoGLMModels
 
-/// A model's weights in memory and the engine that runs them.
+/// An engine and what it has loaded.
 package struct LoadedEngine: Sendable {
     package let engine: Engine
-    package let info: ModelInfo
-    /// Prompt and output tokens of one request at most.
-    package let contextMax: Int
-    /// Identifies model file, compute precision, formats and kernel set: equal fingerprints and
-    /// equal requests give equal bytes.
-    package let fingerprint: String
-    /// Seconds since 1970 of the newest weight file, for `created` in `/v1/models`.
-    package let created: Int
+    package let description: EngineDescription
 
-    /// Reads the weights and starts the engine. Blocks while it reads.
+    /// Reads the weights and starts the engine, in a process of its own where the options say so.
+    /// Blocks while it reads.
     /// - Parameters:
     ///   - vocabulary: tokens that may be sampled; nil allows all rows.
     ///   - stopTokens: what ends a turn, beside a request's own.
-    /// - Throws: `CheckpointError`, `BackendError`, ``EngineError`` or ``LoadError``; each says in
-    ///   one line what is wrong and what to do.
+    /// - Throws: `CheckpointError`, `BackendError`, ``EngineError``, ``EngineProcessError`` or
+    ///   ``LoadError``; each says in one line what is wrong and what to do.
     package init(
+        _ source: ModelSource, options: EngineOptions, vocabulary: Int?, stopTokens: [Int32]
+    ) throws {
+        if let isolation = options.isolation {
+            (engine, description) = try Engine.isolated(
+                isolation, modelPath: source.path, options: options, vocabulary: vocabulary,
+                stopTokens: stopTokens)
+            return
+        }
+        let loaded = try LoadedModel(
+            source, options: options, vocabulary: vocabulary, stopTokens: stopTokens)
+        description = loaded.description
+        engine = try Engine(loaded.model, shape: description.shape, options: options)
+    }
+
+    /// Bytes that can be taken without swapping, limits of control groups included.
+    package static func availableMemory() -> Int { MemoryLimits().available() }
+}
+
+/// A model's weights in memory, with a KV cache, ready for an engine.
+struct LoadedModel {
+    let model: any CausalLM
+    let description: EngineDescription
+
+    init(
         _ source: ModelSource, options: EngineOptions, vocabulary: Int?, stopTokens: [Int32]
     ) throws {
         let backend = try CPUBackend(options: options.compute)
         let source = try source.with(Self.loadOptions(options, source.options))
-        let model = try ModelLoader.load(source, backend: backend)
+        model = try ModelLoader.load(source, backend: backend)
         let info = model.info
         let contextMax = try Self.context(info, options)
         let blocks = try Self.cacheBlocks(info, contextMax: contextMax, options)
         try Self.allocateCache(of: model, blocks: blocks)
-        let shape = EngineShape(
+        var description = EngineDescription()
+        description.shape = EngineShape(
             rowWidth: info.vocabulary, vocabulary: vocabulary ?? info.vocabulary,
             contextMax: contextMax, blocks: blocks, blockTokens: info.blockTokens,
             stopTokens: stopTokens)
-        engine = try Engine(model, shape: shape, options: options)
-        self.info = info
-        self.contextMax = min(contextMax, blocks * info.blockTokens)
-        fingerprint = Self.fingerprint(source, info, options, backend.instructionSet)
+        description.name = info.name
+        description.contextMax = min(contextMax, blocks * info.blockTokens)
+        description.fingerprint = Self.fingerprint(source, info, options, backend.instructionSet)
         let newest = source.fileIdentities.map(\.modified).max() ?? .zero
-        created = Int(newest.components.seconds)
+        description.created = Int(newest.components.seconds)
+        description.weightBytes = info.weightBytes
+        description.weightBytesPerStep = info.weightBytesPerStep
+        description.bytesPerToken = info.bytesPerToken
+        description.warnings = info.warnings
+        self.description = description
     }
 
     private static func allocateCache(of model: any CausalLM, blocks: Int) throws {
@@ -91,7 +114,7 @@ package struct LoadedEngine: Sendable {
             }
             return blocks
         }
-        let budget = Int(Double(availableMemory()) * 0.4) / bytesPerBlock
+        let budget = Int(Double(MemoryLimits().available()) * 0.4) / bytesPerBlock
         let wanted = blocksPerSequence.multipliedReportingOverflow(by: 32)
         let blocks = min(max(budget, 1), wanted.overflow ? most : wanted.partialValue, most)
         // A context that does not fit is cut by admission; one that is a mere fraction is no use.
@@ -100,9 +123,6 @@ package struct LoadedEngine: Sendable {
         }
         return blocks
     }
-
-    /// Bytes that can be taken without swapping, limits of control groups included.
-    package static func availableMemory() -> Int { MemoryLimits().available() }
 
     /// A hash over what decides the bytes of an answer. Weight files count by name, size and
     /// time: reading them all again would take as long as loading.

@@ -17,8 +17,8 @@ struct Submission: Sendable {
     let sequence: SequenceRequest
     let request: GenerationRequest
     let seed: UInt64
-    let channel: TokenChannel
-    /// Which of the channel's sequences it is.
+    let sink: any TokenSink
+    /// Which of the sink's sequences it is.
     let choice: Int
     /// The engine has got stuck in a step with this request: it is computed by itself.
     let isSuspect: Bool

@@ -103,8 +103,13 @@ package struct MemoryLimits: Sendable {
     }
 
     /// Bytes of this process in RAM that the kernel cannot drop: all but pages of files.
-    package static func resident() -> Int {
-        guard let text = readText("/proc/self/statm") else { return 0 }
+    package static func resident() -> Int { resident(of: "self") }
+
+    /// The same of another process; 0 when there is none.
+    static func resident(process: Int32) -> Int { resident(of: "\(process)") }
+
+    private static func resident(of process: String) -> Int {
+        guard let text = readText("/proc/\(process)/statm") else { return 0 }
         let fields = text.split(separator: " ").map { Int($0) ?? 0 }
         guard fields.count > 2 else { return 0 }
         return max(fields[1] - fields[2], 0) * max(1, sysconf(Int32(_SC_PAGESIZE)))

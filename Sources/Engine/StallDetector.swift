@@ -33,10 +33,11 @@ struct RestartBudget {
 
     private var times: [Duration] = []
 
+    /// - Parameter most: in that window.
     /// - Returns: false when there have been too many of late.
-    mutating func take(now: Duration) -> Bool {
+    mutating func take(_ most: Int = Self.most, now: Duration) -> Bool {
         times.removeAll { now - $0 >= Self.window }
-        guard times.count < Self.most else { return false }
+        guard times.count < most else { return false }
         times.append(now)
         return true
     }

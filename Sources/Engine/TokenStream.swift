@@ -6,7 +6,7 @@ import Synchronization
 /// A push appends under a short lock and wakes a waiting consumer; it never blocks and never
 /// waits for the consumer. The buffer is bounded by the request's `maxTokens`, which admission
 /// counted. A slow consumer simply finds more in each batch.
-final class TokenChannel: Sendable {
+final class TokenChannel: TokenSink {
     private enum End {
         case finished
         case failed(GenerationError)
@@ -75,9 +75,8 @@ final class TokenChannel: Sendable {
         }
     }
 
-    /// - Parameter last: the last token, delivered together with the end in one wake-up.
     func finish(
-        _ finish: Finish, of choice: Int, last: TokenEvent? = nil, from epoch: Int
+        _ finish: Finish, of choice: Int, last: TokenEvent?, from epoch: Int
     ) {
         wake(choice) { lane in
             guard lane.end == nil, lane.writer == epoch else { return }
@@ -88,9 +87,8 @@ final class TokenChannel: Sendable {
         }
     }
 
-    /// What came before the failure is still delivered.
-    /// - Parameter epoch: of the run that says so; nil for everybody else.
-    func fail(_ error: GenerationError, choice: Int, from epoch: Int? = nil) {
+    /// - Parameter epoch: nil for everybody but a run.
+    func fail(_ error: GenerationError, choice: Int, from epoch: Int?) {
         wake(choice) { lane in
             guard lane.end == nil, epoch == nil || epoch == lane.writer else { return }
             lane.end = .failed(error)
@@ -193,7 +191,7 @@ package final class TokenStream: AsyncSequence, Sendable {
     /// Ends the request early. The stream then throws ``GenerationError/cancelled``.
     package func abort() {
         for choice in 0..<count where channel.isOpen(choice) {
-            channel.fail(.cancelled, choice: choice)
+            channel.fail(.cancelled, choice: choice, from: nil)
             onAbort(choice)
         }
     }

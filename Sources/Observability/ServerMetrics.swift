@@ -65,6 +65,10 @@ package final class ServerMetrics: Sendable {
         "autoglm_engine_heartbeat_age_seconds", "Time since the engine's last sign of life.")
     package let engineRestarts = Counter(
         "autoglm_engine_restarts", "Engines that hung and were replaced.")
+    package let engineProcessRestarts = Counter(
+        "autoglm_engine_process_restarts",
+        "Processes of the engine (serve --isolate) that ended, or hung and were ended, and were "
+            + "replaced.")
     package let failedSteps = Counter(
         "autoglm_failed_steps",
         "Computations that failed, of a whole step or of one sequence of it.")

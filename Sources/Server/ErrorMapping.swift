@@ -49,6 +49,10 @@ extension APIError {
             self = APIError(
                 status: 503, kind: .overloaded, message: error.description,
                 code: "engine_failed", retryAfter: retryAfter)
+        case .engineRestarting:
+            self = APIError(
+                status: 503, kind: .overloaded, message: error.description,
+                code: "engine_restarting", retryAfter: retryAfter)
         case .shuttingDown:
             self = .draining
         }
@@ -67,6 +71,9 @@ extension APIError {
         case .notANumber:
             self = APIError(
                 status: 500, kind: .server, message: error.description, code: "not_a_number")
+        case .grammar(let reason):
+            self = APIError(
+                status: 422, kind: .invalidRequest, message: error.description, code: reason.code)
         // The reason may hold addresses and paths of this machine; it is logged, not sent.
         case .stepFailed:
             self = APIError(
@@ -106,6 +113,11 @@ extension APIError {
             self = .unsupported("tools[\(index)].type", error.description)
         case .unforceable:
             self = .unsupported("tool_choice", error.description)
+        case .unenforceable:
+            self = .unsupported("tools", error.description)
+        case .form(let reason, let field):
+            let place = reason.path.flatMap { $0 == "#" ? nil : $0 } ?? ""
+            self = .invalid(field + place, error.description, code: reason.code)
         }
     }
 

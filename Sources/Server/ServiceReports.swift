@@ -10,6 +10,8 @@ struct ServiceState: Equatable {
         case stopping
         /// The engine gives no sign of life.
         case silent
+        /// The engine's process is being started anew.
+        case restarting
     }
     var phase: Phase
     /// The engine lives, or there is none yet.
@@ -55,7 +57,8 @@ struct ServiceLines {
     /// Another kind of phase is told at once, other numbers once a second.
     private func isNews(_ state: ServiceState) -> Bool {
         switch (said, state.phase) {
-        case (.loading, .loading), (.ready, .ready), (.stopping, .stopping), (.silent, .silent):
+        case (.loading, .loading), (.ready, .ready), (.stopping, .stopping), (.silent, .silent),
+            (.restarting, .restarting):
             false
         default: true
         }
@@ -68,6 +71,7 @@ struct ServiceLines {
             "Serving \(Self.plain(model)): \(running) running, \(waiting) waiting"
         case .stopping: "Finishing what is under way"
         case .silent: "The engine gives no sign of life"
+        case .restarting: "The engine is being started anew"
         }
     }
 
@@ -126,6 +130,7 @@ final class ServiceReports: Sendable {
         if engine.hasFailed || engine.sinceProgress >= .seconds(2) {
             return ServiceState(phase: .silent, isAlive: isAlive)
         }
+        if engine.isRestarting { return ServiceState(phase: .restarting) }
         return ServiceState(
             phase: .ready(
                 model: model.facts.name, running: engine.running, waiting: engine.waiting))

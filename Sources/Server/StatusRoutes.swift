@@ -27,6 +27,7 @@ struct StatusRoutes: Sendable {
         if state.isDraining || engine.isDraining || engine.isStopped {
             return status("draining", .serviceUnavailable, engine)
         }
+        if engine.isRestarting { return status("restarting", .serviceUnavailable, engine) }
         if engine.hasFailed { return status("failed", .serviceUnavailable, engine) }
         if engine.sinceProgress >= options.stallAfter {
             return status("stalled", .serviceUnavailable, engine)

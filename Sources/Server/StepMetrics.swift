@@ -6,6 +6,7 @@ extension ServerMetrics {
     func record(_ engine: EngineStatus) {
         engineSilence.set(engine.sinceProgress / .seconds(1))
         engineRestarts.raise(to: Double(engine.restarts))
+        engineProcessRestarts.raise(to: Double(engine.processRestarts))
         failedSteps.raise(to: Double(engine.failedSteps))
         quarantined.raise(to: Double(engine.quarantined))
     }

@@ -17,7 +17,8 @@ import time
 
 import harness
 
-GROUPS = ["model_files", "hostile_text", "wire", "parameters", "scheduling", "process"]
+GROUPS = ["model_files", "hostile_text", "wire", "parameters", "scheduling", "process",
+          "isolation"]
 #: Programs of this folder that stand alone: argument PROGRAM, exit status.
 ALONE = ["smuggling", "failnth", "log_sinks"]
 

@@ -30,7 +30,7 @@ import Testing
         for folder in folders where !folder.hasPrefix(".") && folder != "README.md" {
             #expect(names.contains(folder), "Fuzz/crashers/\(folder)")
         }
-        #expect(names.count == 8)
+        #expect(names.count == 9)
     }
 
     /// `AUTOGLM_FUZZ_SECONDS` for all targets together, `AUTOGLM_FUZZ_SEED` to repeat a run.

@@ -7,6 +7,7 @@
 #include "k_elementwise.h"
 #include "k_probe.h"
 #include "k_allocator.h"
+#include "k_process.h"
 #if __has_include("quant_kernels.h")
 #include "quant_kernels.h"
 #endif

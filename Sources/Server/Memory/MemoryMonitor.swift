@@ -6,7 +6,7 @@ import ServiceLifecycle
 
 /// What one look at the process and its limits found, in bytes.
 struct MemorySample: Sendable {
-    /// Of the process, pages of files left out.
+    /// Of the process, and of the engine's where that has its own; pages of files left out.
     var resident = 0
     /// That can still be taken.
     var available = 0
@@ -101,7 +101,7 @@ struct MemoryMonitor: Service {
                 // The allocator keeps what was freed for the next one who asks; the system, and
                 // the limits of this group, count it as ours.
                 MemoryLimits.giveBack()
-                sample.resident = MemoryLimits.resident()
+                sample.resident = self.sample(limits).resident
                 trimmed = (sample.resident, now)
             }
             if isQuiet {
@@ -132,6 +132,7 @@ struct MemoryMonitor: Service {
             let bytes = model.facts.bytesPerToken * model.engine.shape.blockTokens
             sample.cache = model.engine.shape.blocks * bytes
             sample.cacheTouched = min(model.engine.status.blocksPeak * bytes, sample.cache)
+            sample.resident += model.engine.processMemory
         }
         sample.isIdle =
             state.open == 0

@@ -142,10 +142,25 @@ package struct MemberStyle: Sendable, Hashable {
     package var beforeKey: String
     package var afterKey: String
     package var afterValue: String
+    /// Texts that no key and no value holds, at any depth: what a reader takes for their end.
+    package var marks: [String]
+    /// Those parts of the four that are tokens without text.
+    package var tokens: [String: Int32] = [:]
+    /// Line breaks around marks may be left out.
+    package var linesAreOptional = false
 
-    package init(beforeKey: String, afterKey: String, afterValue: String) {
+    package init(
+        beforeKey: String, afterKey: String, afterValue: String, marks: [String] = []
+    ) {
         self.beforeKey = beforeKey
         self.afterKey = afterKey
         self.afterValue = afterValue
+        self.marks = marks
+    }
+
+    /// A text in which tokens without text are those.
+    func pieces(_ text: String) -> [GrammarExpression] {
+        GrammarExpression.pieces(
+            of: text, tokens: tokens, linesAreOptional: linesAreOptional)
     }
 }
