@@ -20,6 +20,8 @@ struct GrammarCompiler {
         tables.root = try add(source)
         try settleExpressions()
         tables.hasGuardedArrays = tables.arrays.contains { $0.isGuarded }
+        tables.mayRunOut = tables.arrays.contains { $0.isGuarded && $0.mayRunOut }
+        tables.hasFewKeys = tables.objects.contains { $0.hasFewKeys && !$0.classes.isEmpty }
         tables.isGuarded = tables.hasGuardedArrays || tables.objects.contains { $0.allowsFreeKeys }
     }
 

@@ -131,6 +131,21 @@ package final class TokenTrie: Sendable {
     /// The text of a token; none for those that stand for no text.
     package func bytes(of token: Int32) -> [UInt8] { tokens[Int(token)] }
 
+    /// Visits the tokens that a text begins with.
+    func forEachToken(beginning text: [UInt8], _ body: (Int32) -> Void) {
+        var at = 0
+        var depth = 1
+        while at < all.count, depth <= text.count, Int(all[at].extent >> 24) == depth {
+            if UInt8(truncatingIfNeeded: all[at].content) != text[depth - 1] {
+                at += Int(all[at].extent & 0xFF_FFFF)
+                continue
+            }
+            if all[at].content >> 8 > 0 { body(Int32(all[at].content >> 8) - 1) }
+            at += 1
+            depth += 1
+        }
+    }
+
     /// Gives tokens of equal bytes equal bits.
     func completeTwins(_ mask: inout TokenMask) {
         for (token, same) in twins where mask[same] { mask[token] = true }

@@ -150,6 +150,10 @@ extension GenerationError: WireValue {
         case .queueTimeout(let waited, let limit): (number, first, second) = (0, waited, limit)
         case .deadlineExceeded(let limit): (number, first) = (1, limit)
         case .notANumber: number = 2
+        case .grammar(.deadEnd): number = 7
+        case .grammar(.tooLarge(let thing, _)): (number, text) = (8, shortened(thing))
+        // The others come of compiling, which is done before.
+        case .grammar(let error): (number, text) = (3, shortened(error.description))
         case .stepFailed(let reason): (number, text) = (3, shortened(reason))
         case .engineRestarted: number = 4
         case .shuttingDown: number = 5
@@ -168,6 +172,8 @@ extension GenerationError: WireValue {
         case 4: self = .engineRestarted
         case 5: self = .shuttingDown
         case 6: self = .cancelled
+        case 7: self = .grammar(.deadEnd)
+        case 8: self = .grammar(.tooLarge(text))
         default: throw WireError("an error of the unknown kind \(number)")
         }
     }

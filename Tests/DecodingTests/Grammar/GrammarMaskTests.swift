@@ -37,6 +37,12 @@ import Testing
             #"{"type":"object","additionalProperties":{"type":"integer"},"minProperties":3}"#,
             #"{"type":"string","pattern":"^[a-z]+(\\\\|\")?$","minLength":3,"maxLength":5}"#,
             #"{"type":"object","properties":{"na":{"type":"null"}},"patternProperties":{"^a":{"type":"integer"},"b$":{"minimum":3}},"additionalProperties":false}"#,
+            #"{"type":"object","patternProperties":{"^(a|b.*)$":{"type":"null"}},"additionalProperties":false,"minProperties":3}"#,
+            #"{"type":"object","propertyNames":{"enum":["a","aa","na"]},"minProperties":2}"#,
+            #"{"type":"object","propertyNames":{"pattern":"^[a-n]{1,3}$"},"minProperties":9}"#,
+            #"{"type":"array","uniqueItems":true,"minItems":2,"items":{"type":"integer"}}"#,
+            #"{"type":"array","uniqueItems":true,"items":{"anyOf":[{"const":1},{"enum":["a","ab"]},{"pattern":"^(a|na*)$","type":"string"},{"type":"boolean"}]}}"#,
+            #"{"type":"object","not":{"properties":{"a":{"type":"null"}}},"propertyNames":{"pattern":"^[ab]$"}}"#,
             #"{"anyOf":[{"type":"array","uniqueItems":true},{"items":{"type":"integer"}}],"type":"array"}"#,
         ]
         var sources: [GrammarSource] = try schemas.map { .schema(try JSONValue.parse($0)) }

@@ -134,7 +134,7 @@ import Testing
     @Test func hostileSchemasAreRefused() throws {
         let patterns = (0..<50).map { index in
             let letter = Character(Unicode.Scalar(UInt8(97 + index % 26)))
-            return ("^.*\(letter).{\(index / 26 + 3)}$", ["type": "integer"] as JSONValue)
+            return ("^.*\(letter).{\(index / 26 + 3)}$", JSONValue(members: [("type", "integer")]))
         }
         let schema = JSONValue(members: [
             ("type", "object"), ("patternProperties", JSONValue(members: patterns)),

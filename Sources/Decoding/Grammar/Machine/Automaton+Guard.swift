@@ -39,15 +39,22 @@ extension Automaton {
             place.configuration = others < 0 ? others : successor(others, byte)
             if place.configuration < 0 { return }
         }
-        guard let event = place.json.read(byte, at: offset) else { return }
+        if let event = place.json.read(byte, at: offset) {
+            refuse(event, &place, offset, text)
+        }
+        keepOpen(&place, byte, offset, text)
+    }
+
+    /// Drops the ways in which a key or an item is one too many.
+    private func refuse(
+        _ event: JSONGuard.Event, _ place: inout Place, _ offset: Int,
+        _ text: (Int, Int) -> [UInt8]
+    ) {
+        let depth = place.json.containers.count
         switch event {
         case .key(let start):
-            if !place.json.add(key: text(start, offset)) {
-                place.configuration = tables.isMixed
-                    ? keeping(place.configuration) { self.containers($0).isEmpty } : RowTable.dead
-            }
+            if !place.json.add(key: text(start, offset)) { dropJSON(&place) }
         case .item(let start):
-            let depth = place.json.containers.count
             guard isUnique(place.configuration, depth) else { return }
             add(CanonicalJSON.key(of: text(start, offset + 1)), depth, &place)
         case .word(let first):
@@ -61,14 +68,19 @@ extension Automaton {
         place.configuration = keeping(place.configuration) { !self.isUnique(thread: $0, depth) }
     }
 
-    private func keeping(_ configuration: Int32, _ isKept: (Int32) -> Bool) -> Int32 {
+    func dropJSON(_ place: inout Place) {
+        place.configuration = tables.isMixed
+            ? keeping(place.configuration) { self.containers($0).isEmpty } : RowTable.dead
+    }
+
+    func keeping(_ configuration: Int32, _ isKept: (Int32) -> Bool) -> Int32 {
         let kept = threads(of: configuration).filter(isKept)
         out = Array(kept)
         return intern()
     }
 
     /// The arrays and objects that a thread is in, the innermost first.
-    private func containers(_ thread: Int32) -> [Frame] {
+    func containers(_ thread: Int32) -> [Frame] {
         var result: [Frame] = []
         var next = thread
         while next > 0 {
@@ -89,7 +101,7 @@ extension Automaton {
     }
 
     /// Whether the array at a depth, from 1, is one whose items the guard keeps different.
-    private func isUnique(thread: Int32, _ depth: Int) -> Bool {
+    func isUnique(thread: Int32, _ depth: Int) -> Bool {
         let around = containers(thread)
         guard depth >= 1, depth <= around.count else { return false }
         let frame = around[around.count - depth]
@@ -100,7 +112,7 @@ extension Automaton {
         }
     }
 
-    private func isUnique(_ configuration: Int32, _ depth: Int) -> Bool {
+    func isUnique(_ configuration: Int32, _ depth: Int) -> Bool {
         tables.hasGuardedArrays
             && threads(of: configuration).contains { isUnique(thread: $0, depth) }
     }
@@ -120,7 +132,9 @@ extension Automaton {
         }
         func verify(finishing texts: [[UInt8]], after written: [UInt8]) {
             for known in texts where known.starts(with: written) {
-                strings.forEachCrossing(beginning: known[written.count...] + [0x22], verify)
+                let rest = Array(known[written.count...]) + [0x22]
+                strings.forEachCrossing(beginning: rest, verify)
+                trie.forEachToken(beginning: rest, verify)
             }
         }
         strings.withManyQuotes.forEach(verify)
@@ -131,6 +145,12 @@ extension Automaton {
         }
         if json.isInKey, let keys = json.containers.last?.keys, !keys.isEmpty {
             verify(finishing: keys, after: text(json.contentStart))
+        }
+        // Where keys or items run out, a comma may be one too many.
+        if tables.hasFewKeys || tables.mayRunOut, !json.containers.isEmpty {
+            if json.isInString { strings.crossing.forEach(verify) } else {
+                mask.allowed.forEach(verify)
+            }
         }
         guard tables.hasGuardedArrays else { return }
         strings.lists.forEach(verify)

@@ -231,7 +231,20 @@ extension Automaton {
         }
         if rule.countMax < .max || Int(state.count) < rule.countMin { next.count += 1 }
         if rule.countMin > 0, !canReachLeast(next, rule) { return nil }
+        if next.proven != rule.existing, !canProve(next, rule) { return nil }
         return objects.intern(next)
+    }
+
+    /// Whether a member is left for each key that must exist.
+    private func canProve(_ state: ObjectState, _ rule: ObjectRule) -> Bool {
+        var left = rule.existing & ~state.proven
+        for option in rule.free { left &= ~option.proves }
+        for options in rule.classes.values { for option in options { left &= ~option.proves } }
+        if left == 0 { return true }
+        for (rank, name) in rule.names.enumerated() where !state.seen.contains(rank) {
+            for option in name.options { left &= ~option.proves }
+        }
+        return left == 0
     }
 
     /// Whether enough names are left for `minProperties`, where no key is free.

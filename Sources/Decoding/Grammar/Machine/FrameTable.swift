@@ -2,7 +2,8 @@
 /// which the text can go on. Equal chains are one number, so a thread is an `Int32`.
 struct Frame: Equatable, Sendable {
     enum Kind: Int32, Sendable {
-        case done, space, value, word, text, pattern, bounded, literal, numberLiteral, plainNumber, number
+        case done, space, value, word, text, pattern, bounded
+        case literal, numberLiteral, plainNumber, number
         case arrayFirst, arrayNext, arrayItem, uniqueItem
         case objectFirst, objectNext, objectKey, key, colon
         case expression, repetition, sequence, match, members, memberKey

@@ -21,6 +21,9 @@ struct GrammarTables: Sendable {
     /// Whether what stood before matters beside the machine: see ``JSONGuard``.
     var isGuarded = false
     var hasGuardedArrays = false
+    /// Whether some object's keys, or some array's unique items, can run out: ``Automaton/keepOpen``
+    var hasFewKeys = false
+    var mayRunOut = false
     /// Whether there is more to a text than one JSON value.
     var isMixed = true
 }
@@ -72,6 +75,8 @@ struct ArrayRule: Sendable {
     var isUnique: Bool
     /// Whether items are kept different outside of the machine, which has too many of them.
     var isGuarded = false
+    /// Whether those that are left may be none.
+    var mayRunOut = false
     var containing: [(least: Int, most: Int)]
     /// How many different items there are, when that is few.
     var distinct: Int?
@@ -103,6 +108,10 @@ struct ObjectRule: Sendable {
     var classes: [UInt64: [Option]]
     /// Whether keys of every class can be written.
     var allowsEveryKey = false
+    /// Whether there are beginnings after which only a few free keys can come.
+    var hasFewKeys = false
+    /// So many free keys there are at least.
+    var freeLeast = Int.max
     var countMin: Int
     var countMax: Int
     var existing: UInt32

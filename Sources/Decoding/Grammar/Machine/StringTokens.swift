@@ -94,10 +94,7 @@ struct StringTokens: Sendable {
         withManyQuotes = many
         self.closing = closing
         self.lists = lists
-        escaping = crossing.filter { token in
-            let bytes = tokens[Int(token)]
-            return bytes[..<(Self.quotes(bytes).first ?? 0)].contains(0x5C)
-        }
+        escaping = crossing.filter { Self.hasEscapeBeforeQuote(tokens[Int($0)]) }
     }
 
     let hasEmptySuffix: Bool
@@ -144,6 +141,10 @@ struct StringTokens: Sendable {
             if byte == 0x22 { places.append(place) }
         }
         return places
+    }
+
+    private static func hasEscapeBeforeQuote(_ bytes: [UInt8]) -> Bool {
+        bytes[..<(quotes(bytes).first ?? 0)].contains(0x5C)
     }
 
     private static func holdsItemAfterComma(_ bytes: [UInt8]) -> Bool {

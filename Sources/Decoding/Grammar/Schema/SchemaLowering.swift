@@ -147,14 +147,20 @@ struct SchemaLowering {
             }
         }
         for name in shape.required where order[name] == nil { order[name] = Int32(order.count) }
+        if shape.existing.count > 8 { throw .tooLarge("more than 8 keys that must exist") }
+        let free = try freeKeys(shape)
+        for name in free.listed where order[name] == nil { order[name] = Int32(order.count) }
         let sorted = order.keys.sorted { $0.lexicographicallyPrecedes($1) }
         try normalizer.budget.spend(4 * sorted.count)
         var rule = ObjectRule(
             names: [], trie: trie(sorted), usable: RankSet(count: sorted.count),
-            required: RankSet(count: sorted.count), requiredCount: shape.required.count, free: [],
-            patterns: [], classes: [:], countMin: shape.countMin, countMax: shape.countMax,
+            required: RankSet(count: sorted.count), requiredCount: shape.required.count,
+            free: free.options, patterns: free.patterns, classes: free.classes,
+            countMin: shape.countMin, countMax: shape.countMax,
             existing: shape.existing.isEmpty ? 0 : (1 << UInt32(shape.existing.count)) - 1)
-        if shape.existing.count > 8 { throw .tooLarge("more than 8 keys that must exist") }
+        rule.allowsEveryKey = free.isEvery
+        rule.hasFewKeys = free.isFew
+        rule.freeLeast = free.least
         let values = try self.values(of: sorted, in: shape)
         for (rank, name) in sorted.enumerated() {
             var ways = [(values[rank], UInt32(0))]
@@ -167,7 +173,6 @@ struct SchemaLowering {
         for name in shape.required {
             if let rank = sorted.firstIndex(of: name) { rule.required.insert(rank) }
         }
-        try addFreeKeys(shape, &rule)
         tables.objects.append(rule)
         return Int32(tables.objects.count - 1)
     }
@@ -193,7 +198,7 @@ struct SchemaLowering {
         return names.map { normalizer.formulas.all(parts[$0] ?? []) }
     }
 
-    private mutating func with(
+    func with(
         _ one: ObjectShape.Existing, _ index: Int, _ ways: [(Formula, UInt32)]
     ) -> [(Formula, UInt32)] {
         ways.flatMap { formula, proves in
@@ -204,75 +209,10 @@ struct SchemaLowering {
         }
     }
 
-    private mutating func options(_ ways: [(Formula, UInt32)]) -> [ObjectRule.Option] {
+    mutating func options(_ ways: [(Formula, UInt32)]) -> [ObjectRule.Option] {
         ways.filter { $0.0 != FormulaTable.never }.map {
             ObjectRule.Option(value: value($0.0), proves: $0.1)
         }
-    }
-
-    private mutating func addFreeKeys(
-        _ shape: ObjectShape, _ rule: inout ObjectRule
-    ) throws(GrammarError) {
-        var patterns: [RegexTable.Node] = []
-        for group in shape.groups {
-            for pattern in group.patterns where !patterns.contains(pattern.keys) {
-                patterns.append(pattern.keys)
-            }
-        }
-        for one in shape.existing where !patterns.contains(one.keys) { patterns.append(one.keys) }
-        if patterns.isEmpty {
-            rule.free = options([(normalizer.formulas.all(shape.groups.map(\.additional)), 0)])
-            return
-        }
-        if patterns.count > 60 { throw .tooLarge("more than 60 patterns of keys in one object") }
-        rule.patterns = patterns.map { normalizer.regex.initial($0).code }
-        let (classes, isComplete) = try reachableClasses(rule.patterns)
-        defer { rule.allowsEveryKey = isComplete && rule.classes.count == classes.count }
-        for matched in classes {
-            var parts: [Formula] = []
-            for group in shape.groups {
-                let own = group.patterns.filter { pattern in
-                    let index = patterns.firstIndex(of: pattern.keys) ?? 0
-                    return matched >> UInt64(index) & 1 == 1
-                }
-                parts += own.isEmpty ? [group.additional] : own.map(\.value)
-            }
-            var ways = [(normalizer.formulas.all(parts), UInt32(0))]
-            for (index, one) in shape.existing.enumerated() {
-                let place = patterns.firstIndex(of: one.keys) ?? 0
-                if matched >> UInt64(place) & 1 == 1 { ways = with(one, index, ways) }
-            }
-            let options = options(ways)
-            if !options.isEmpty { rule.classes[matched] = options }
-        }
-    }
-
-    /// Which sets of patterns a key can match, as far as a bounded search finds; a key of another
-    /// set is not offered.
-    private mutating func reachableClasses(
-        _ patterns: [Int32]
-    ) throws(GrammarError) -> (Set<UInt64>, isComplete: Bool) {
-        let start = patterns.map { RegexState(code: $0) }
-        var found: Set<UInt64> = []
-        var order = [start]
-        var seen: Set<[RegexState]> = [start]
-        var at = 0
-        let bytes = normalizer.regex.representatives(patterns.map { RegexState(code: $0).node })
-        while at < order.count, at < 2_000 {
-            let states = order[at]
-            at += 1
-            try normalizer.budget.spend(2 * states.count * bytes.count)
-            var matched: UInt64 = 0
-            for (index, state) in states.enumerated() where normalizer.regex.accepts(state) {
-                matched |= 1 << UInt64(index)
-            }
-            found.insert(matched)
-            for byte in bytes {
-                let next = states.map { normalizer.regex.step($0, byte) }
-                if seen.insert(next).inserted { order.append(next) }
-            }
-        }
-        return (found, at == order.count)
     }
 
     // MARK: What no value satisfies
@@ -345,7 +285,8 @@ struct SchemaLowering {
                 $0.options.contains(where: proves)
             }) { return false }
         }
-        return rule.requiredCount <= rule.countMax && (!free.isEmpty || names >= rule.countMin)
+        let (most, _) = names.addingReportingOverflow(free.isEmpty ? 0 : rule.freeLeast)
+        return rule.requiredCount <= rule.countMax && (most < 0 || most >= rule.countMin)
     }
 
     private mutating func prune(array index: Int, _ can: [Bool]) {
@@ -400,6 +341,14 @@ struct SchemaLowering {
         let items = rule.items.joined()
         tables.arrays[index].isGuarded = rule.isUnique && rule.countMax > 1
             && items.contains { tables.values[Int($0.value)].texts == nil }
+        tables.arrays[index].mayRunOut = items.contains {
+            let value = tables.values[Int($0.value)]
+            return !value.hasPlainNumber && !value.hasPlainInteger && value.arrays.isEmpty
+                && value.objects.isEmpty && value.strings.allSatisfy {
+                    let string = tables.strings[Int($0)]
+                    return string.pattern >= 0 || string.lengthMax < 8
+                }
+        }
         guard rule.isUnique, rule.items.count == 1, rule.items[0].count == 1,
             let texts = tables.values[Int(rule.items[0][0].value)].texts
         else { return }
