@@ -11,6 +11,8 @@ package struct GenerationFields: Sendable, Equatable {
     package var ignoreEOS = false
     /// Ends an answer that goes round in circles; nil leaves it to the endpoint.
     package var guardsLoops: Bool?
+    /// What the answer must look like.
+    package var form: OutputForm?
     package var choices = 1
     package var priority = 0
     /// nil: no log-probabilities; n: those of the n best tokens too.
@@ -27,7 +29,7 @@ package struct GenerationFields: Sendable, Equatable {
         logitBias = try Self.logitBias(reader)
         stops = try Self.stops(reader)
         stopTokens = try Self.stopTokens(reader)
-        try Self.checkFormat(reader)
+        form = try OutputFormReader.read(reader)
         for modality in try reader.array("modalities", most: 8) ?? []
         where modality != .string("text") {
             throw .unsupported("modalities", "'modalities' may only hold text.")
@@ -48,17 +50,6 @@ package struct GenerationFields: Sendable, Equatable {
                     code: "value_out_of_range")
             }
             if field.name == "max_tokens" { maxTokensField = name }
-        }
-    }
-
-    private static func checkFormat(_ reader: FieldReader) throws(APIError) {
-        guard let format = reader["response_format"] else { return }
-        let fields = try FieldReader(format, path: reader.path(of: "response_format"))
-        guard try fields.string("type") == "text" else {
-            throw .unsupported(
-                fields.path(of: "type"),
-                "'\(fields.path(of: "type"))' must be text: this server does not constrain "
-                    + "its output to JSON yet. Describe the format in the prompt instead.")
         }
     }
 

@@ -59,26 +59,24 @@ package enum RequestFields {
         ]
 
     private static let notYet = "This server cannot do that yet."
-    private static let constraint =
-        "This server does not constrain its output yet; describe the form in the prompt."
 
     /// Of every endpoint that makes text.
     private static let shared: [RequestField] =
         [
             "model", "stream", "stream_options", "stop", "stop_token_ids", "logit_bias", "n",
-            "ignore_eos", "priority", "response_format", "loop_guard", "modalities",
+            "ignore_eos", "priority", "loop_guard", "modalities",
             "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty",
             "presence_penalty", "seed", "max_tokens", "min_tokens",
-        ].map { RequestField($0, .read) } + constraints + samplers + harmless
+        ].map { RequestField($0, .read) }
+        + OutputFormReader.fields.map { RequestField($0, .read) }
+        + constraints + samplers + harmless
 
     private static let constraints: [RequestField] =
         [
-            // vLLM, SGLang, llama-server, Ollama.
-            "guided_json", "guided_regex", "guided_choice", "guided_grammar",
-            "guided_decoding_backend", "guided_whitespace_pattern", "structured_outputs",
-            "json_schema", "regex", "ebnf", "structural_tag", "grammar", "grammar_lazy", "format",
-        ].map { RequestField($0, .refused(constraint)) }
-        + [
+            RequestField(
+                "guided_whitespace_pattern", .refused("White space is laid out by the server.")),
+            RequestField("structural_tag", .refused("Offer tools, or send a 'grammar'.")),
+            RequestField("grammar_lazy", .refused("Offer tools; their calls are typed.")),
             RequestField("bad_words", .refused("Use 'logit_bias' with token ids.")),
             RequestField("allowed_token_ids", .refused("Use 'logit_bias' with token ids.")),
             RequestField("logits_processors", .refused("Code is not accepted from requests.")),
@@ -124,6 +122,8 @@ package enum RequestFields {
             "prompt_cache_retention", "prompt_cache_options",
         ].map { RequestField($0, .harmless("Who asks, for what, and at what price.")) }
         + [
+            RequestField(
+                "guided_decoding_backend", .harmless("There is one, and it is exact.")),
             RequestField("store", .harmless("Nothing is stored, whatever it says.")),
             RequestField("cache_prompt", .harmless("Prompts are always cached; no bit changes.")),
             RequestField("cache_salt", .harmless("Caches are separate by key.")),

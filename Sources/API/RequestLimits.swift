@@ -52,6 +52,7 @@ package enum RequestLimits {
     package static let schemaDepth = 32
     package static let prompts = 64
     package static let templateArguments = 16
+    package static let formChoices = 10_000
     package static let modelNameBytes = 256
     package static let requestIDBytes = 128
     /// Keys a client may set in `chat_template_kwargs`; everything else could rewrite the prompt.

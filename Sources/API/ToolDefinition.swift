@@ -30,12 +30,7 @@ package struct ToolDefinition: Sendable, Equatable {
                     + "letters, digits, '_', '-' or '.'.")
         }
         _ = try function.string("description")
-        if try function.bool("strict") ?? false {
-            throw .unsupported(
-                function.path(of: "strict"),
-                "'\(function.path(of: "strict"))' is not supported: this server does not constrain "
-                    + "its output to a schema yet.")
-        }
+        _ = try function.bool("strict")
         if let schema = function["parameters"] { try Self.check(schema, function) }
         self.name = name
         // Null means no parameters; a prompt that says "null" would only confuse.
@@ -128,22 +123,68 @@ extension ToolChoice {
             }
             return .required
         case .object:
-            let choice = try FieldReader(value, path: path)
-            guard try choice.string("type") ?? "function" == "function" else {
-                throw .unsupported(
-                    choice.path(of: "type"), "'\(choice.path(of: "type"))' must be function.")
-            }
-            guard let body = choice["function"] else { throw choice.missing("function") }
-            let function = try FieldReader(body, path: choice.path(of: "function"))
-            guard let name = try function.string("name") else { throw function.missing("name") }
-            guard tools.contains(where: { $0.name == name }) else {
-                throw .invalid(
-                    function.path(of: "name"), "'tool_choice' names a function not in 'tools'.")
-            }
-            return .function(name)
+            return try read(try FieldReader(value, path: path), among: tools)
         case .null, .bool, .int, .bigInt, .double, .string, .array:
             throw .invalid(
-                path, "'tool_choice' must be none, auto, required or an object naming a function.")
+                path,
+                "'tool_choice' must be none, auto, required or an object naming functions.")
         }
+    }
+
+    private static func read(
+        _ choice: FieldReader, among tools: [ToolDefinition]
+    ) throws(APIError) -> ToolChoice {
+        switch try choice.string("type") ?? "function" {
+        case "function": return .function(try name(choice, among: tools))
+        case "allowed_tools":
+            // In an object of its own, or, as in OpenAI's newer API, right here.
+            let list = choice["allowed_tools"] == nil
+                ? choice
+                : try FieldReader(
+                    choice.object["allowed_tools"] ?? .null,
+                    path: choice.path(of: "allowed_tools"))
+            guard let values = try list.array("tools", most: RequestLimits.tools) else {
+                throw list.missing("tools")
+            }
+            guard !values.isEmpty else {
+                throw .invalid(
+                    list.path(of: "tools"), "'\(list.path(of: "tools"))' must not be empty.",
+                    code: "empty_array")
+            }
+            var names: [String] = []
+            for (index, value) in values.enumerated() {
+                let path = "\(list.path(of: "tools"))[\(index)]"
+                names.append(try name(try FieldReader(value, path: path), among: tools))
+            }
+            switch try list.string("mode") ?? "auto" {
+            case "auto": return .allowed(names, isRequired: false)
+            case "required": return .allowed(names, isRequired: true)
+            default:
+                throw .invalid(
+                    list.path(of: "mode"),
+                    "'\(list.path(of: "mode"))' must be auto or required.")
+            }
+        default:
+            throw .unsupported(
+                choice.path(of: "type"),
+                "'\(choice.path(of: "type"))' must be function or allowed_tools.")
+        }
+    }
+
+    /// The name in `{"function": {"name": …}}`, or in `{"name": …}`.
+    private static func name(
+        _ choice: FieldReader, among tools: [ToolDefinition]
+    ) throws(APIError) -> String {
+        var function = choice
+        if choice["name"] == nil {
+            guard let body = choice["function"] else { throw choice.missing("function") }
+            function = try FieldReader(body, path: choice.path(of: "function"))
+        }
+        guard let name = try function.string("name") else { throw function.missing("name") }
+        guard tools.contains(where: { $0.name == name }) else {
+            throw .invalid(
+                function.path(of: "name"), "'tool_choice' names a function not in 'tools'.")
+        }
+        return name
     }
 }

@@ -30,7 +30,7 @@ extension ChatModel {
     ) async throws -> Answer {
         let tokens = try await text.encodeInSlices(
             prompt, addSpecial: true, parsesSpecial: false, tokensMax: promptTokensMax)
-        return Answer(try complete([tokens], AnswerOptions(sampling)))
+        return Answer(try await complete([tokens], AnswerOptions(sampling)))
     }
 
     /// Ends all requests and the engine's threads. Also happens when the model is let go.

@@ -60,11 +60,7 @@ struct AnswerBuilder: Sendable {
         if !batch.prompt.isEmpty { add(.prompt(batch.prompt)) }
         if !hasBegun {
             hasBegun = true
-            if !rules.prefix.isEmpty {
-                let parsed = rules.isForced
-                    ? parser?.force(rules.prefix) : parser?.push(rules.prefix)
-                _ = take(parsed ?? [])
-            }
+            if rules.isForced { _ = take(parser?.force(rules.prefix) ?? []) }
         }
         var usage = batch.usage
         for token in batch.tokens {
@@ -217,8 +213,8 @@ struct AnswerBuilder: Sendable {
         if callCount > 0, finish.reason == .stop, finish.stopString == nil {
             finish.reason = .toolCalls
         }
-        // Until a grammar sees to it: a call that had to be made and is none, or no JSON, is not
-        // finished.
+        // A call that had to be made and is none, or no JSON, is not finished: it was cut, or no
+        // grammar knows how its family writes arguments.
         if rules.isForced,
             (try? JSONValue.parse(forcedArguments))?.objectValue == nil
         {

@@ -17,6 +17,8 @@ package struct AnswerOptions: Sendable {
     package var topLogprobs: Int?
     /// Report the log-probabilities of the prompt's tokens as well.
     package var promptLogprobs = false
+    /// What the answer must look like.
+    package var form: OutputForm?
     package var choices = 1
 
     /// 0…9; higher goes first.
@@ -27,6 +29,8 @@ package struct AnswerOptions: Sendable {
     package var deadline: Duration?
     package var queueTimeout: Duration?
     package var timeline = RequestTimeline()
+    /// Where to do what takes milliseconds, such as compiling a grammar; nil does it right here.
+    package var slowWork: (any TaskExecutor)?
 
     package init() {}
 }

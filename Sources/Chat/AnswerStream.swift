@@ -12,8 +12,12 @@ package final class AnswerStream: AsyncSequence, Sendable {
     private let tokens: TokenStream
     private let builders: Mutex<[AnswerBuilder]>
 
-    init(_ tokens: TokenStream, _ builders: [AnswerBuilder]) {
+    /// Parts of the form asked for that say nothing about its text, as JSON pointers.
+    package let annotations: [String]
+
+    init(_ tokens: TokenStream, _ builders: [AnswerBuilder], annotations: [String]) {
         self.tokens = tokens
+        self.annotations = annotations
         self.builders = Mutex(builders)
     }
 

@@ -1,3 +1,5 @@
+package import AutoGLMDecoding
+
 /// Why a conversation cannot be answered by this model.
 package enum ChatError: Error, Equatable, CustomStringConvertible {
     case missingTokenizer(model: String)
@@ -6,6 +8,10 @@ package enum ChatError: Error, Equatable, CustomStringConvertible {
     case unknownTool(type: String, index: Int, known: [String])
     /// Calls of this family's format have no fixed beginning.
     case unforceable(family: String)
+    /// Arguments of this family's calls cannot be held to a schema.
+    case unenforceable(family: String, tool: String)
+    /// A form that a request asks for, in the field named, is refused.
+    case form(GrammarError, field: String)
 
     package var description: String {
         switch self {
@@ -22,6 +28,11 @@ package enum ChatError: Error, Equatable, CustomStringConvertible {
         case .unforceable(let family):
             "A call cannot be forced: models of the family \(family) have no call format known "
                 + "here. Use auto or none."
+        case .unenforceable(let family, let tool):
+            "The calls of \(tool) cannot be held to its schema: how models of the family "
+                + "\(family) write arguments is not known here. Leave out 'strict' and forms."
+        case .form(let error, let field):
+            "'\(field)': \(error)."
         }
     }
 }

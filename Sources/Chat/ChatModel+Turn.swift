@@ -1,5 +1,6 @@
 import AutoGLMDecoding
 import AutoGLMEngine
+import AutoGLMJSON
 import AutoGLMText
 
 extension ChatModel {
@@ -9,21 +10,24 @@ extension ChatModel {
         /// The model may write thinking; the prompt has opened it already.
         var thinks: Bool
         var isThinking: Bool
-        /// The beginning of a call that must be made.
+        /// The model may open thinking by itself.
+        var mayThink = false
+        /// The beginning of a call that must be made, where there is but one to make.
         var prefix = ""
         var isForced = false
+        /// One answer may hold several calls.
+        var allowsMoreCalls = true
     }
 
-    func turn(_ conversation: Conversation, _ options: AnswerOptions) async throws -> Turn {
+    func turn(_ conversation: Conversation) async throws -> Turn {
         guard let tokenizer = text.tokenizer else {
             throw ChatError.missingTokenizer(model: facts.name)
         }
         var conversation = conversation
-        let isForced = conversation.toolChoice != .auto && conversation.toolChoice != .none
+        let isForced = conversation.mustCall
+        let frame = text.family.callFrame(text.evidence)
         if isForced {
-            guard text.family.callPrefix(text.evidence) != nil else {
-                throw ChatError.unforceable(family: text.family.name)
-            }
+            guard frame != nil else { throw ChatError.unforceable(family: text.family.name) }
             // A call that must be made leaves nothing to think about.
             conversation.thinks = conversation.thinks ?? false
         }
@@ -33,82 +37,83 @@ extension ChatModel {
         var turn = Turn(
             prompt: prompt, thinks: false, isThinking: tags.isOpen(at: rendered.text))
         turn.thinks = turn.isThinking || tokenizer.id(of: tags.close) != nil
-        guard isForced else { return turn }
+        turn.mayThink = turn.thinks && !turn.isThinking && conversation.thinks != false
+            && text.evidence.mentions(tags.open)
+        turn.allowsMoreCalls = conversation.allowsParallelCalls
+        guard isForced, let frame else { return turn }
+        turn.isForced = true
+        turn.mayThink = false
         if turn.isThinking {
             turn.prompt += tokenizer.encode(
                 tags.closing(rendered.text), allowSpecial: true)
             turn.isThinking = false
         }
-        let tool = try await forcedTool(conversation, turn.prompt, options)
-        turn.prompt += prefixTokens(tool)
-        turn.prefix = text.family.callPrefix(text.evidence)?.text(tool) ?? ""
-        turn.isForced = true
+        let tools = conversation.toolsAllowed
+        turn.allowsMoreCalls = turn.allowsMoreCalls && frame.isKnown
+        if case .function = conversation.toolChoice { turn.allowsMoreCalls = false }
+        if tools.count == 1, let tool = ToolSchemas.name(of: tools[0]) {
+            turn.prompt += prefixTokens(tool, frame, tokenizer)
+            turn.prefix = frame.prefix(tool)
+        }
         return turn
     }
 
     /// The beginning of a call as tokens. Only the family's own text can become special tokens,
     /// never the name that a client chose.
-    private func prefixTokens(_ tool: String) -> [TokenID] {
-        guard let prefix = text.family.callPrefix(text.evidence),
-            let tokenizer = text.tokenizer
-        else { return [] }
-        return tokenizer.encode(segments: [
-            TextSegment(text: prefix.before, trusted: true),
+    private func prefixTokens(
+        _ tool: String, _ frame: CallFrame, _ tokenizer: Tokenizer
+    ) -> [TokenID] {
+        tokenizer.encode(segments: [
+            TextSegment(text: frame.lead + frame.before, trusted: true),
             TextSegment(text: tool, trusted: false),
-            TextSegment(text: prefix.after, trusted: true),
+            TextSegment(text: frame.after, trusted: true),
         ])
     }
 
-    private func forcedTool(
-        _ conversation: Conversation, _ prompt: [TokenID], _ options: AnswerOptions
-    ) async throws -> String {
-        if case .function(let name) = conversation.toolChoice { return name }
-        let names = conversation.tools.compactMap(ToolSchemas.name)
-        return try await choose(among: names, prompt, options)
+    // MARK: Forms
+
+    /// The grammar of a turn; nil where it may be any text.
+    func constraint(
+        _ conversation: Conversation, _ turn: Turn, _ options: AnswerOptions
+    ) async throws -> Constraint? {
+        guard let tokenizer = text.tokenizer, let forms else { return nil }
+        let form = TurnForm(text, tokenizer, conversation, turn)
+        guard let plan = try form.plan(options.form) else { return nil }
+        do {
+            let grammar = try await forms.grammar(for: plan.source, on: options.slowWork)
+            return Constraint(grammar, goesOn: plan.goesOn)
+        } catch let error as GrammarError {
+            throw await blamed(error, plan, conversation, options)
+        }
     }
 
-    /// Lets the model choose among tools when it must call one.
-    ///
-    /// The names are walked as a tree of tokens: where they part, one token is generated with all
-    /// others out of reach; where only one way leads on, nothing is computed. The prompt is in the
-    /// prefix cache after the first step.
-    private func choose(
-        among names: [String], _ prompt: [TokenID], _ options: AnswerOptions
-    ) async throws -> String {
-        var candidates = names.map { (name: $0, tokens: prefixTokens($0)) }
-        var depth = 0
-        while candidates.count > 1 {
-            let next = Set(
-                candidates.compactMap { $0.tokens.count > depth ? $0.tokens[depth] : nil })
-            if next.isEmpty { break }
-            let token =
-                next.count == 1
-                ? next.first
-                : try await likeliest(
-                    of: next, after: prompt + candidates[0].tokens.prefix(depth), options)
-            candidates = candidates.filter { $0.tokens.count > depth && $0.tokens[depth] == token }
-            depth += 1
+    /// A grammar of several tools says not whose schema is at fault; each by itself does.
+    private func blamed(
+        _ error: GrammarError, _ plan: TurnForm.Plan, _ conversation: Conversation,
+        _ options: AnswerOptions
+    ) async -> ChatError {
+        for (index, tool) in conversation.tools.enumerated() where tool["function"] != nil {
+            guard plan.field != "tools" || TurnForm.isStrict(tool) else { continue }
+            let source = GrammarSource.schema(TurnForm.parameters(of: tool))
+            do {
+                _ = try await forms?.grammar(for: source, on: options.slowWork)
+            } catch let error as GrammarError {
+                return .form(error, field: "tools[\(index)].function.parameters")
+            } catch {
+                break
+            }
         }
-        return candidates.first?.name ?? names.first ?? ""
+        return .form(error, field: plan.field)
     }
 
-    private func likeliest(
-        of tokens: Set<TokenID>, after prompt: [TokenID], _ options: AnswerOptions
-    ) async throws -> TokenID? {
-        var options = options
-        options.sampling = SamplingOverrides()
-        options.promptLogprobs = false
-        var request = request(prompt, options, choice: 0)
-        request.sampling = .greedy
-        request.sampling.maxTokens = 1
-        request.sampling.ignoreEOS = true
-        for token in tokens.prefix(SamplingParameters.logitBiasMax) {
-            request.sampling.logitBias[token] = 100
+    /// The grammar of a text without a chat template.
+    func constraint(_ options: AnswerOptions) async throws -> Constraint? {
+        guard let form = options.form else { return nil }
+        guard let forms else { throw ChatError.missingTokenizer(model: facts.name) }
+        do {
+            return Constraint(try await forms.grammar(for: form.source, on: options.slowWork))
+        } catch let error as GrammarError {
+            throw ChatError.form(error, field: form.field)
         }
-        let stream = try engine.generate(request)
-        var chosen: TokenID?
-        while let batch = try await stream.next() { chosen = chosen ?? batch.tokens.first?.token }
-        guard let chosen, tokens.contains(chosen) else { return tokens.min() }
-        return chosen
     }
 }

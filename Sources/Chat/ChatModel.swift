@@ -45,6 +45,7 @@ public final class ChatModel: Sendable {
     package let makers: SamplingOverrides
     /// `serve --temperature …`; over the makers', under the request's.
     package let operators: SamplingOverrides
+    let forms: FormCompiler?
 
     package init(
         facts: ModelFacts, engine: Engine, text: ModelText,
@@ -56,6 +57,7 @@ public final class ChatModel: Sendable {
         self.text = text
         self.makers = makers
         self.operators = operators
+        forms = text.tokenizer.map { FormCompiler($0, engine.shape) }
     }
 
     /// Tokens of a prompt at most: one token of output has to fit behind it.
@@ -64,37 +66,47 @@ public final class ChatModel: Sendable {
     // MARK: Answering
 
     /// Answers the last message of a conversation.
-    /// - Throws: ``ChatError``, `TemplateError`, `AdmissionError`, or, where a tool has to be
-    ///   chosen first, `GenerationError`.
+    /// - Throws: ``ChatError``, `TemplateError`, `AdmissionError`.
     package func answer(
         _ conversation: Conversation, _ options: AnswerOptions
     ) async throws -> AnswerStream {
         var options = options
-        let turn = try await turn(conversation, options)
+        let turn = try await turn(conversation)
+        let constraint = try await constraint(conversation, turn, options)
         options.timeline.rendered = .now
+        let rules = rules(of: turn, conversation, options)
+        return try start([turn.prompt], options, rules, constraint)
+    }
+
+    /// How a turn is read.
+    func rules(
+        of turn: Turn, _ conversation: Conversation, _ options: AnswerOptions
+    ) -> AnswerBuilder.Rules {
         var rules = rules(options)
         let tags = turn.thinks ? text.family.thinking : nil
         rules.parser = TurnParser(
             text.family.grammar, tools: ToolSchemas(conversation.toolsOffered), reasoning: tags,
             startsInReasoning: turn.isThinking)
         rules.guardsLoops = options.guardsLoops ?? !options.ignoreEOS
-        rules.allowsParallelCalls = conversation.allowsParallelCalls && !turn.isForced
+        rules.allowsParallelCalls = turn.allowsMoreCalls
         rules.prefix = turn.prefix
         rules.isForced = turn.isForced
         rules.callEnd = text.family.callEnd.flatMap { text.tokenizer?.id(of: $0) }
-        return try start([turn.prompt], options, rules)
+        return rules
     }
 
     /// Continues prompts as plain text. The choices of the first prompt come first, then those of
     /// the second.
+    /// - Throws: ``ChatError``, `AdmissionError`.
     package func complete(
         _ prompts: [[TokenID]], _ options: AnswerOptions
-    ) throws(AdmissionError) -> AnswerStream {
+    ) async throws -> AnswerStream {
         var options = options
+        let constraint = try await constraint(options)
         options.timeline.rendered = .now
         var rules = rules(options)
         rules.guardsLoops = options.guardsLoops ?? false
-        return try start(prompts, options, rules)
+        return try start(prompts, options, rules, constraint)
     }
 
     private func rules(_ options: AnswerOptions) -> AnswerBuilder.Rules {
@@ -105,19 +117,25 @@ public final class ChatModel: Sendable {
     }
 
     private func start(
-        _ prompts: [[TokenID]], _ options: AnswerOptions, _ rules: AnswerBuilder.Rules
+        _ prompts: [[TokenID]], _ options: AnswerOptions, _ rules: AnswerBuilder.Rules,
+        _ constraint: Constraint?
     ) throws(AdmissionError) -> AnswerStream {
         var requests: [GenerationRequest] = []
         for prompt in prompts {
             for choice in 0..<options.choices {
-                requests.append(request(prompt, options, choice: choice))
+                var request = request(prompt, options, choice: choice)
+                request.constraint = constraint
+                // A form that is complete has an end.
+                if constraint != nil { request.sampling.ignoreEOS = false }
+                requests.append(request)
             }
         }
         let stream = try engine.generate(requests)
         let builders = requests.indices.map {
             AnswerBuilder(choice: $0, rules: rules, tokenizer: text.tokenizer)
         }
-        return AnswerStream(stream, builders)
+        return AnswerStream(
+            stream, builders, annotations: constraint?.grammar.annotations ?? [])
     }
 
     /// The one merge of what the program, the makers, the operator and the request say.

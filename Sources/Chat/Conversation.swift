@@ -24,8 +24,35 @@ package struct Conversation: Sendable {
         self.tools = tools
     }
 
-    /// The tools that the model hears of.
-    var toolsOffered: [JSONValue] { toolChoice == .none ? [] : tools }
+    /// The tools that the model hears of. What binds only us is not for its eyes.
+    var toolsOffered: [JSONValue] {
+        if toolChoice == .none { return [] }
+        return tools.map { tool in
+            guard let function = tool["function"], function["strict"] != nil else { return tool }
+            return tool.setting("function", function.setting("strict", nil))
+        }
+    }
+
+    /// The tools that it may call, as sent.
+    var toolsAllowed: [JSONValue] {
+        let names: [String]
+        switch toolChoice {
+        case .none: return []
+        case .auto, .required: return tools
+        case .function(let name): names = [name]
+        case .allowed(let some, isRequired: _): names = some
+        }
+        return tools.filter { names.contains(ToolSchemas.name(of: $0) ?? "") }
+    }
+
+    /// Whether the answer must be a call.
+    var mustCall: Bool {
+        switch toolChoice {
+        case .none, .auto: false
+        case .required, .function: true
+        case .allowed(_, let isRequired): isRequired
+        }
+    }
 }
 
 /// One turn of a conversation.

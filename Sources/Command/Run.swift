@@ -41,7 +41,8 @@ struct Run: AsyncParsableCommand {
         options.timeline.received = .now
         let answer: AnswerStream
         if raw || !loaded.text.hasTemplate {
-            answer = try loaded.complete([loaded.text.encode(text, addSpecial: true)], options)
+            let tokens = try loaded.text.encode(text, addSpecial: true)
+            answer = try await loaded.complete([tokens], options)
         } else {
             var messages: [JSONValue] = []
             if let system { messages.append(ChatMessage(.system, system).json) }

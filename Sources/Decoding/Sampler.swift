@@ -3,6 +3,8 @@ package enum SamplingError: Error, Equatable {
     case notANumber
     /// Every token is forbidden by bias or grammar.
     case nothingAllowed
+    /// A grammar can be followed no further.
+    case grammar(GrammarError)
 }
 
 package struct SampledToken {
@@ -55,8 +57,9 @@ package struct Sampler {
     }
 
     /// Whether this token ends the output (before ``accept(_:)``).
-    package func isStop(_ token: Int32) -> Bool {
-        outputCount >= parameters.minTokens && stopTokens.contains(token)
+    /// - Parameter isConstrained: a grammar allowed it, and knows better than `minTokens`.
+    package func isStop(_ token: Int32, isConstrained: Bool = false) -> Bool {
+        (isConstrained || outputCount >= parameters.minTokens) && stopTokens.contains(token)
     }
 
     /// Counts a token as part of the output.
@@ -73,16 +76,31 @@ package struct Sampler {
         _ row: UnsafeMutableBufferPointer<Float>, mask: TokenMask? = nil,
         scratch: inout SamplerScratch
     ) throws(SamplingError) -> SampledToken {
-        guard parameters.topLogprobs != nil else {
-            let token = try unsafe pick(row, mask, &scratch)
-            return SampledToken(token: token, logprob: nil)
-        }
         // The raw row is needed after the token is known, and processors change it.
-        let raw = unsafe Array(row)
+        let raw = parameters.topLogprobs == nil ? [] : unsafe Array(row)
         let token = try unsafe pick(row, mask, &scratch)
+        return try reported(token, raw)
+    }
+
+    /// The same under a grammar, which is not told of the token.
+    ///
+    /// When greedy, the best token is asked about first: most often it is allowed, and no mask is
+    /// needed. The token is the one that the mask gives.
+    /// - Parameter mask: room for what the grammar allows, as long as its vocabulary.
+    package func sample(
+        _ row: UnsafeMutableBufferPointer<Float>, grammar: inout GrammarState,
+        mask: inout TokenMask, scratch: inout SamplerScratch
+    ) throws(SamplingError) -> SampledToken {
+        let raw = parameters.topLogprobs == nil ? [] : unsafe Array(row)
+        let token = try unsafe pick(row, &grammar, &mask, &scratch)
+        return try reported(token, raw)
+    }
+
+    private func reported(_ token: Int32, _ raw: [Float]) throws(SamplingError) -> SampledToken {
+        guard let top = parameters.topLogprobs else { return SampledToken(token: token) }
         do {
             let found = try unsafe raw.withUnsafeBufferPointer { raw in
-                try unsafe LogProbabilities(raw, token: token, top: parameters.topLogprobs ?? 0)
+                try unsafe LogProbabilities(raw, token: token, top: top)
             }
             return SampledToken(token: token, logprob: found.logprob, top: found.top)
         } catch {
@@ -94,7 +112,40 @@ package struct Sampler {
         _ row: UnsafeMutableBufferPointer<Float>, _ mask: TokenMask?,
         _ scratch: inout SamplerScratch
     ) throws(SamplingError) -> Int32 {
-        let forbids = unsafe process(row, mask)
+        unsafe penalize(row)
+        let isEarly = outputCount < parameters.minTokens
+        if isEarly { unsafe banStops(row) }
+        if let mask { unsafe mask.apply(to: row) }
+        return try unsafe choose(row, forbids: isEarly || mask != nil, &scratch)
+    }
+
+    private func pick(
+        _ row: UnsafeMutableBufferPointer<Float>, _ grammar: inout GrammarState,
+        _ mask: inout TokenMask, _ scratch: inout SamplerScratch
+    ) throws(SamplingError) -> Int32 {
+        unsafe penalize(row)
+        let isEarly = outputCount < parameters.minTokens
+        if parameters.temperature == 0, !isEarly {
+            let values = UnsafeBufferPointer(row)
+            if let maximum = unsafe VectorMath.maximum(values),
+                let token = unsafe VectorMath.firstIndex(of: maximum, in: values),
+                grammar.allows(Int32(token))
+            {
+                return Int32(token)
+            }
+        }
+        do { try grammar.fill(&mask) } catch { throw .grammar(error) }
+        // A text that can only end does so, however short it is.
+        if isEarly, mask.allowsOthers(than: stopTokens) { unsafe banStops(row) }
+        unsafe mask.apply(to: row)
+        return try unsafe choose(row, forbids: true, &scratch)
+    }
+
+    /// - Parameter forbids: whether anything may have been forbidden.
+    private func choose(
+        _ row: UnsafeMutableBufferPointer<Float>, forbids: Bool,
+        _ scratch: inout SamplerScratch
+    ) throws(SamplingError) -> Int32 {
         let values = UnsafeBufferPointer(row)
         guard let maximum = unsafe VectorMath.maximum(values) else {
             // -∞ everywhere comes of forbidding, if anything was forbidden.
@@ -117,8 +168,7 @@ package struct Sampler {
         return token
     }
 
-    /// - Returns: whether anything may have been forbidden.
-    private func process(_ row: UnsafeMutableBufferPointer<Float>, _ mask: TokenMask?) -> Bool {
+    private func penalize(_ row: UnsafeMutableBufferPointer<Float>) {
         for (token, count) in counts where Int(token) < row.count {
             var logit = unsafe row[Int(token)]
             let penalty = parameters.repetitionPenalty
@@ -130,17 +180,11 @@ package struct Sampler {
         for (token, bias) in parameters.logitBias where Int(token) < row.count {
             unsafe row[Int(token)] += bias
         }
-        var forbids = false
-        if outputCount < parameters.minTokens {
-            forbids = true
-            for token in stopTokens where token >= 0 && Int(token) < row.count {
-                unsafe row[Int(token)] = -.infinity
-            }
+    }
+
+    private func banStops(_ row: UnsafeMutableBufferPointer<Float>) {
+        for token in stopTokens where token >= 0 && Int(token) < row.count {
+            unsafe row[Int(token)] = -.infinity
         }
-        if let mask {
-            forbids = true
-            unsafe mask.apply(to: row)
-        }
-        return forbids
     }
 }

@@ -34,6 +34,12 @@ package struct TokenMask: Sendable, Equatable {
         return result
     }
 
+    /// Whether a bit is set that is none of these tokens'.
+    func allowsOthers(than tokens: [Int32]) -> Bool {
+        let all = words.reduce(0) { $0 + $1.nonzeroBitCount }
+        return all > Set(tokens).count { $0 >= 0 && Int($0) < count && self[$0] }
+    }
+
     package var isEmpty: Bool { words.allSatisfy { $0 == 0 } }
 
     /// Takes over all bits of a mask for the same vocabulary; padding beyond them is cleared.
@@ -42,6 +48,20 @@ package struct TokenMask: Sendable, Equatable {
         unsafe words.withUnsafeMutableBufferPointer { own in
             for index in other.indices { unsafe own[index] = other[index] }
             for index in other.count..<own.count { unsafe own[index] = 0 }
+        }
+    }
+
+    mutating func removeAll() {
+        for index in words.indices { words[index] = 0 }
+    }
+
+    /// Adds the tokens of a set for the same vocabulary.
+    mutating func formUnion(_ other: [UInt64]) {
+        precondition(other.count <= words.count)
+        unsafe words.withUnsafeMutableBufferPointer { own in
+            unsafe other.withUnsafeBufferPointer { other in
+                for index in other.indices { unsafe own[index] |= other[index] }
+            }
         }
     }
 

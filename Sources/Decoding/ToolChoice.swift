@@ -2,4 +2,6 @@
 package enum ToolChoice: Sendable, Equatable {
     case none, auto, required
     case function(String)
+    /// Of the tools offered only these.
+    case allowed([String], isRequired: Bool)
 }

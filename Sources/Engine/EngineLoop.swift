@@ -128,8 +128,8 @@ struct EngineLoop: ~Copyable {
         request.newToken = nil
         if isLast {
             request.sink.finish(
-                Finish(reason: .length, usage: request.usage), of: request.choice, last: token,
-                from: run.epoch)
+                Finish(reason: request.isComplete ? .stop : .length, usage: request.usage),
+                of: request.choice, last: token, from: run.epoch)
         } else if let token {
             request.sink.push(
                 token, of: request.choice, usage: request.usage, from: run.epoch)

@@ -8,6 +8,8 @@ package struct GenerationRequest: Sendable {
     package var priority: Int = 0
     /// Prefix-cache blocks are shared only between requests of equal tenant.
     package var tenant: String = ""
+    /// What the output must look like.
+    package var constraint: Constraint?
     /// Report the log-probability of every prompt token after the first (`echo` with `logprobs`).
     package var promptLogprobs = false
     /// Give up when the request has not *finished* this long after its first byte
@@ -22,6 +24,18 @@ package struct GenerationRequest: Sendable {
     package init(prompt: [Int32], sampling: SamplingParameters = SamplingParameters()) {
         self.prompt = prompt
         self.sampling = sampling
+    }
+}
+
+/// A grammar that an output follows, compiled over the model's vocabulary.
+package struct Constraint: Sendable {
+    package var grammar: Grammar
+    /// Behind the grammar's text the output goes on as it likes, rather than end there.
+    package var goesOn: Bool
+
+    package init(_ grammar: Grammar, goesOn: Bool = false) {
+        self.grammar = grammar
+        self.goesOn = goesOn
     }
 }
 
@@ -51,7 +65,7 @@ package struct TokenEvent: Sendable, Equatable {
 }
 
 package enum FinishReason: String, Sendable {
-    /// A stop token or a stop string.
+    /// A stop token or a stop string, or the end of what a grammar allows.
     case stop
     /// `maxTokens`, or the end of the context.
     case length
@@ -107,6 +121,8 @@ package enum GenerationError: Error, Equatable, CustomStringConvertible {
     case deadlineExceeded(limit: Duration)
     /// 500: this request's logits were not numbers.
     case notANumber
+    /// 422: the request's grammar could be followed no further.
+    case grammar(GrammarError)
     /// 500: the step that held this request failed.
     case stepFailed(String)
     /// 503: the engine hung or died while it computed this request, or others beside it.
@@ -127,6 +143,8 @@ package enum GenerationError: Error, Equatable, CustomStringConvertible {
         case .notANumber:
             "The model's logits for this request are not numbers. The weights may be damaged; "
                 + "try --compute f32."
+        case .grammar(let error):
+            "The answer could not be brought into the form asked for: \(error)."
         case .stepFailed(let reason):
             "Computing a step failed: \(reason)"
         case .engineRestarted:

@@ -15,6 +15,10 @@ final class LiveRequest {
     /// The token of this step, until the scheduler has taken it.
     var newToken: TokenEvent?
     var stopToken: Int32?
+    /// What may come next, where the output has a form.
+    var grammar: GrammarState?
+    /// The form is complete and nothing can follow.
+    var isComplete = false
     var failure = GenerationError.cancelled
     var usage = Usage()
     var isStarted: Bool { usage.timeline.started != nil }
@@ -27,12 +31,39 @@ final class LiveRequest {
         sampler = Sampler(
             request.sampling, stopTokens: stopTokens, seed: submission.seed,
             prompt: request.prompt)
+        grammar = request.constraint?.grammar.makeState()
         usage.promptTokens = request.prompt.count
         usage.timeline = request.timeline
     }
 
     /// `maxTokens` 0: only the prompt is wanted.
     var isPromptOnly: Bool { request.sampling.maxTokens == 0 }
+
+    func sample(
+        _ row: UnsafeMutableBufferPointer<Float>, _ mask: inout TokenMask,
+        _ scratch: inout SamplerScratch
+    ) throws(SamplingError) -> SampledToken {
+        guard var state = grammar.take() else {
+            return try unsafe sampler.sample(row, scratch: &scratch)
+        }
+        defer { grammar = state }
+        return try unsafe sampler.sample(
+            row, grammar: &state, mask: &mask, scratch: &scratch)
+    }
+
+    /// Tells the grammar of a token that it allowed.
+    func follow(_ token: Int32) throws(SamplingError) {
+        guard var state = grammar.take() else { return }
+        guard state.accept(token) else { throw .grammar(.deadEnd) }
+        guard state.isFinished else {
+            grammar = state
+            return
+        }
+        if request.constraint?.goesOn != true {
+            isComplete = true
+            grammar = state
+        }
+    }
 }
 
 /// Turns a plan into one call of the model and its logits into tokens.
@@ -49,6 +80,7 @@ struct ModelRunner: ~Copyable {
     private var batch = StepBatch()
     private var logits: [Float] = []
     private var scratch = SamplerScratch()
+    private var mask = TokenMask(count: 0)
 
     init(_ model: any CausalLM, rowWidth: Int, vocabulary: Int, run: ThreadRun) {
         self.model = model
@@ -166,14 +198,22 @@ struct ModelRunner: ~Copyable {
                 results.append(
                     try read(entry, rows, scheduler.tokens(of: entry), request))
             } catch {
-                run.noteFailure()
-                request.failure =
-                    error == .notANumber
-                    ? .notANumber : .stepFailed("the grammar allows no token here")
+                request.failure = failure(error, request)
                 results.append(.failed)
             }
         }
         return results
+    }
+
+    /// A form that leads nowhere is no fault of the engine's.
+    private func failure(_ error: SamplingError, _ live: LiveRequest) -> GenerationError {
+        switch error {
+        case .grammar(let error): return .grammar(error)
+        case .nothingAllowed where live.grammar != nil: return .grammar(.deadEnd)
+        case .notANumber, .nothingAllowed:
+            run.noteFailure()
+            return error == .notANumber ? .notANumber : .stepFailed("no token is allowed here")
+        }
     }
 
     /// Log-probabilities of prompt tokens, and the new token if one is due.
@@ -192,34 +232,46 @@ struct ModelRunner: ~Copyable {
             }
         }
         guard entry.samples, let row = rows.last else { return .computed }
-        let sampled = try sample(row, live.sampler)
+        let sampled = try sample(row, live)
         if live.isPromptOnly {
             live.newToken = nil
             return .token(sampled.token)
         }
-        if live.sampler.isStop(sampled.token) {
+        if live.sampler.isStop(sampled.token, isConstrained: live.grammar != nil) {
             live.stopToken = sampled.token
             return .stop
         }
         live.sampler.accept(sampled.token)
+        try live.follow(sampled.token)
         live.newToken = TokenEvent(
             token: sampled.token, logprob: sampled.logprob,
             top: sampled.top.map { TokenLogprob(token: $0.token, logprob: $0.logprob) })
-        return .token(sampled.token)
+        return live.isComplete ? .last(sampled.token) : .token(sampled.token)
     }
 
     private mutating func sample(
-        _ row: Int, _ sampler: Sampler
+        _ row: Int, _ live: LiveRequest
     ) throws(SamplingError) -> SampledToken {
         let start = row * rowWidth
         let end = start + vocabulary
         var scratch = SamplerScratch()
+        var mask = TokenMask(count: 0)
         swap(&scratch, &self.scratch)
-        defer { swap(&scratch, &self.scratch) }
+        swap(&mask, &self.mask)
+        defer {
+            swap(&scratch, &self.scratch)
+            swap(&mask, &self.mask)
+        }
         return try unsafe logits.withUnsafeMutableBufferPointer {
             (buffer: inout UnsafeMutableBufferPointer<Float>) throws(SamplingError) in
-            try unsafe sampler.sample(
-                UnsafeMutableBufferPointer(rebasing: buffer[start..<end]), scratch: &scratch)
+            let row = unsafe UnsafeMutableBufferPointer(rebasing: buffer[start..<end])
+            if live.isPromptOnly {
+                return try unsafe live.sampler.sample(row, scratch: &scratch)
+            }
+            if live.grammar != nil, mask.count != vocabulary {
+                mask = TokenMask(count: vocabulary)
+            }
+            return try unsafe live.sample(row, &mask, &scratch)
         }
     }
 

@@ -56,6 +56,7 @@ extension GenerationRequest {
         var hasher = Hasher()
         hasher.combine(prompt)
         hasher.combine(promptLogprobs)
+        hasher.combine(constraint.map { ObjectIdentifier($0.grammar) })
         hasher.combine(computed)
         return hasher.finalize()
     }

@@ -395,6 +395,9 @@ package struct Scheduler {
         switch result {
         case .computed, .failed: break
         case .stop: end(entry.slot, .stopped)
+        case .last(let token):
+            mutate(entry.slot) { $0.tokens.append(token) }
+            end(entry.slot, .token(token, isLast: true))
         case .token(let token):
             mutate(entry.slot) { $0.tokens.append(token) }
             let sequence = state(entry.slot)

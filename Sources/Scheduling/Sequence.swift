@@ -110,6 +110,8 @@ package enum StepResult: Sendable, Equatable {
     /// Keys and values are written; no token was due.
     case computed
     case token(Int32)
+    /// A token after which the output is complete.
+    case last(Int32)
     /// A stop token was sampled: the output ends before it.
     case stop
     /// This sequence cannot go on; what it computed is not trusted.
@@ -121,7 +123,7 @@ package struct Delivery: Sendable, Equatable {
     package enum Event: Sendable, Equatable {
         /// Left the queue; this many prompt tokens were cached.
         case started(cachedTokens: Int)
-        /// Its new token, and whether that was the last one allowed.
+        /// Its new token, and whether that was the last one: as many as allowed, or complete.
         case token(Int32, isLast: Bool)
         case stopped
         case failed

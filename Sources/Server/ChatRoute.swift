@@ -23,7 +23,9 @@ struct ChatRoute: Sendable {
             try await begin($0, http, context)
         }
         job.generation.watchClient()
-        return isStream ? job.stream() : try await job.whole()
+        var response = isStream ? job.stream() : try await job.whole()
+        response.note(annotations: job.generation.stream.annotations)
+        return response
     }
 
     @concurrent private func begin(
@@ -33,7 +35,8 @@ struct ChatRoute: Sendable {
         let builder = RequestBuilder(
             model: model, options: options, maxTokensField: request.generation.maxTokensField)
         try builder.checkModel(request.model)
-        let answer = try builder.answerOptions(request.generation, http, context)
+        var answer = try builder.answerOptions(request.generation, http, context)
+        answer.slowWork = intake.texts.executor(for: context.principal)
         let conversation = Conversation(
             request.conversation, allowsParallelCalls: request.allowsParallelCalls)
         let stream: AnswerStream

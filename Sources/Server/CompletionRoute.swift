@@ -21,7 +21,9 @@ struct CompletionRoute: Sendable {
             try await begin($0, http, context)
         }
         job.generation.watchClient()
-        return isStream ? job.stream() : try await job.whole()
+        var response = isStream ? job.stream() : try await job.whole()
+        response.note(annotations: job.generation.stream.annotations)
+        return response
     }
 
     @concurrent private func begin(
@@ -38,12 +40,13 @@ struct CompletionRoute: Sendable {
                 ChatError.missingTokenizer(model: model.facts.name), field: "logprobs")
         }
         var answer = try builder.answerOptions(request.generation, http, context)
+        answer.slowWork = intake.texts.executor(for: context.principal)
         answer.promptLogprobs = request.echo && wantsLogprobs
         var prompts: [EncodedPrompt] = []
         let stream: AnswerStream
         do {
             for prompt in request.prompts { prompts.append(try await encode(prompt, request)) }
-            stream = try model.complete(prompts.map(\.tokens), answer)
+            stream = try await model.complete(prompts.map(\.tokens), answer)
         } catch {
             throw builder.refusal(error)
         }

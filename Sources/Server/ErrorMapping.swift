@@ -71,6 +71,9 @@ extension APIError {
         case .notANumber:
             self = APIError(
                 status: 500, kind: .server, message: error.description, code: "not_a_number")
+        case .grammar(let reason):
+            self = APIError(
+                status: 422, kind: .invalidRequest, message: error.description, code: reason.code)
         // The reason may hold addresses and paths of this machine; it is logged, not sent.
         case .stepFailed:
             self = APIError(
@@ -110,6 +113,11 @@ extension APIError {
             self = .unsupported("tools[\(index)].type", error.description)
         case .unforceable:
             self = .unsupported("tool_choice", error.description)
+        case .unenforceable:
+            self = .unsupported("tools", error.description)
+        case .form(let reason, let field):
+            let place = reason.path.flatMap { $0 == "#" ? nil : $0 } ?? ""
+            self = .invalid(field + place, error.description, code: reason.code)
         }
     }
 

@@ -147,6 +147,7 @@ extension HTTPField.Name {
     static let processingTime = HTTPField.Name("openai-processing-ms")!
     static let accelBuffering = HTTPField.Name("X-Accel-Buffering")!
     static let deadline = HTTPField.Name("x-deadline-ms")!
+    static let grammarIgnored = HTTPField.Name("x-grammar-ignored")!
     static let queueTimeout = HTTPField.Name("x-queue-timeout-ms")!
 }
 

@@ -114,7 +114,7 @@ struct AnswerMeter {
             switch error as? GenerationError {
             case .queueTimeout: "queue_timeout"
             case .deadlineExceeded: "deadline"
-            case .notANumber, .stepFailed, .engineRestarted: "error"
+            case .notANumber, .stepFailed, .engineRestarted, .grammar: "error"
             case .shuttingDown: "shutdown"
             case .cancelled, nil: "abort"
             }

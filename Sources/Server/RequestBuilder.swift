@@ -41,6 +41,7 @@ struct RequestBuilder: Sendable {
         answer.ignoreEOS = fields.ignoreEOS
         answer.guardsLoops = fields.guardsLoops
         answer.topLogprobs = fields.topLogprobs
+        answer.form = fields.form
         answer.choices = fields.choices
         answer.priority = fields.priority
         answer.tenant = context.tenant
@@ -50,6 +51,9 @@ struct RequestBuilder: Sendable {
             http, .queueTimeout, RequestLimits.queueTimeout)
         if model.text.tokenizer == nil, !fields.stops.isEmpty {
             throw refusal(ChatError.missingTokenizer(model: model.facts.name), field: "stop")
+        }
+        if model.text.tokenizer == nil, let form = fields.form {
+            throw refusal(ChatError.missingTokenizer(model: model.facts.name), field: form.field)
         }
         do {
             try model.sampling(answer).validate(vocabulary: model.facts.vocabulary)

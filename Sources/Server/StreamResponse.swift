@@ -35,6 +35,21 @@ extension Response {
             body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
     }
 
+    /// Tells the client which parts of its form say nothing about an answer: JSON pointers with
+    /// commas between them, at most a kilobyte.
+    mutating func note(annotations: [String]) {
+        var text = ""
+        for pointer in annotations {
+            let next = (text.isEmpty ? "" : ", ") + pointer.utf8.map { byte in
+                (0x21...0x7E).contains(byte) && byte != UInt8(ascii: ",")
+                    ? String(UnicodeScalar(byte)) : "%" + String(byte, radix: 16, uppercase: true)
+            }.joined()
+            if text.utf8.count + next.utf8.count > 1_024 { break }
+            text += next
+        }
+        if !text.isEmpty { headers[.grammarIgnored] = text }
+    }
+
     /// A stream of events whose headers go out at once.
     ///
     /// When `write` throws, the client is told in one last event, without `[DONE]`: it can tell a

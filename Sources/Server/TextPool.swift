@@ -92,6 +92,9 @@ final class TextPool: Sendable {
         }
     }
 
+    /// Its threads, for work of one of those whose turns they take.
+    func executor(for principal: String) -> any TaskExecutor { TextExecutor(self, principal) }
+
     /// Runs `work` on the pool's threads.
     /// - Parameter principal: whose work it is.
     @concurrent func run<Result: Sendable>(

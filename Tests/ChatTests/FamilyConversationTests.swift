@@ -81,7 +81,7 @@ import Testing
     /// The beginning of a call and what a model adds to it are one call.
     @Test(arguments: cases) func forcedCallIsWhole(_ given: FamilyCase) throws {
         guard let text = try given.text(), let forced = given.forced else { return }
-        let prefix = text.family.callPrefix(text.evidence)?.text("find_route") ?? ""
+        let prefix = text.family.callFrame(text.evidence)?.prefix("find_route") ?? ""
         #expect(prefix == forced.prefix)
         let call = FamilyCase.messages[2]["tool_calls"]?[1]?["function"]
         let wanted = Reading(

@@ -312,7 +312,31 @@ import Testing
     }
 
     @Test(arguments: [
-        (#""response_format":{"type":"json_object"}"#, "response_format.type"),
+        #""response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{"type":"object"}}}"#,
+        #""response_format":{"type":"json_schema","schema":{"type":"object"}}"#,
+        #""response_format":{"type":"json_object","schema":{"type":"object"}}"#,
+        #""response_format":{"type":"json_object"}"#, #""guided_json":{"type":"object"}"#,
+        #""guided_json":"{\"type\":\"object\"}""#, #""json_schema":{"type":"object"}"#,
+        #""format":{"type":"object"}"#, #""format":"json""#,
+        #""structured_outputs":{"json":{"type":"object"}}"#,
+        #""structured_outputs":{"json_object":true}"#,
+    ])
+    func formsUnderManyNames(member: String) throws {
+        let body = #"{"messages":[{"role":"user","content":"x"}],\#(member),"grammar":""}"#
+        let request = try ChatCompletionRequest(body: Array(body.utf8))
+        #expect(request.generation.form?.source == .anyObject)
+    }
+
+    @Test(arguments: [
+        (#""response_format":{"type":"xml"}"#, "response_format.type"),
+        (#""response_format":{"type":"json_schema"}"#, "response_format.json_schema"),
+        (#""response_format":{"type":"json_schema","json_schema":{"schema":3}}"#,
+            "response_format.json_schema.schema"),
+        (#""regex":"a","guided_json":{"type":"object"}"#, "regex"),
+        (#""guided_choice":[]"#, "guided_choice"), (#""guided_choice":[1]"#, "guided_choice"),
+        (#""structured_outputs":{"structural_tag":"x"}"#, "structured_outputs.structural_tag"),
+        (#""guided_json":"{","x":1"#, "guided_json"),
+        (#""guided_whitespace_pattern":" ""#, "guided_whitespace_pattern"),
         (#""chat_template":"{{ 1 }}""#, "chat_template"),
         (#""chat_template_kwargs":{"chat_template":"x"}"#, "chat_template_kwargs"),
         (#""chat_template_kwargs":{"tokenize":true}"#, "chat_template_kwargs"),

@@ -27,8 +27,8 @@ enum ChatGLM3: Family {
          {{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}
         """
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
-        CallPrefix("", "\n")
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
+        CallFrame("", "\n", .unknown)
     }
 
     static func place(

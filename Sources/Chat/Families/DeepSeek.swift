@@ -23,11 +23,13 @@ enum DeepSeek: Family {
         return grammar
     }()
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
-        let begin = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>"
-        return evidence.mentions("```json")
-            ? CallPrefix("\(begin)function\(separator)", "\n```json\n")
-            : CallPrefix(begin, separator)
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
+        let begin = "<｜tool▁call▁begin｜>"
+        let frame = evidence.mentions("```json")
+            ? CallFrame("\(begin)function\(separator)", "\n```json\n")
+                .close("\n```<｜tool▁call▁end｜>").between("\n")
+            : CallFrame(begin, separator).close("<｜tool▁call▁end｜>").between("")
+        return frame.lead("<｜tool▁calls▁begin｜>").tail("<｜tool▁calls▁end｜>")
     }
 
     /// The templates print no tools; the makers' model cards put them behind the system's text.

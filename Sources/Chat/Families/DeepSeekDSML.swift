@@ -20,9 +20,9 @@ enum DeepSeekDSML: Family {
         return grammar
     }()
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
-        CallPrefix(
-            "\n\n<\(token)function_calls>\n<\(token)invoke name=\"", "\">\n")
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
+        CallFrame("<\(token)invoke name=\"", "\">\n", .unknown)
+            .lead("\n\n<\(token)function_calls>\n")
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {

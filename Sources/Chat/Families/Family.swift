@@ -20,8 +20,8 @@ protocol Family: SendableMetatype {
     /// How answers are read.
     static var grammar: TurnGrammar { get }
 
-    /// What a turn begins with when it must call a tool; nil where a call has no such beginning.
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix?
+    /// How calls are written; nil where they have no fixed beginning.
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame?
 
     /// Tools that are known by their type alone, with the argument that holds what the model
     /// writes to them.
@@ -40,19 +40,6 @@ protocol Family: SendableMetatype {
 
     /// A template for models that bring none, or one that cannot show calls.
     static var template: String? { get }
-}
-
-/// The family's text around the name of a tool at the beginning of a call.
-struct CallPrefix: Sendable {
-    let before: String
-    let after: String
-
-    init(_ before: String, _ after: String) {
-        self.before = before
-        self.after = after
-    }
-
-    func text(_ tool: String) -> String { before + tool + after }
 }
 
 /// What a model brings that tells of its family.
@@ -92,7 +79,7 @@ extension Family {
     static var turnEnds: [String] { [] }
     static var callEnd: String? { nil }
     static var thinking: ReasoningTags { ReasoningTags() }
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? { nil }
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? { nil }
     static var builtInTools: [String: String] { [:] }
     static func callID(_ id: String) -> String { id }
     static var template: String? { nil }

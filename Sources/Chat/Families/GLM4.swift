@@ -23,8 +23,8 @@ enum GLM4: Family {
         return grammar
     }()
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
-        CallPrefix("", "\n")
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
+        CallFrame("", "\n").between("<|assistant|>").tail("<|observation|>")
     }
 
     static let builtInTools = ["python": "code", "simple_browser": "call", "cogview": "prompt"]

@@ -12,8 +12,8 @@ enum GLM40414: Family {
         GLM4.recognises(evidence) && evidence.mentions("if tools")
     }
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
-        GLM4.callPrefix(evidence)
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
+        GLM4.callFrame(evidence)
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {

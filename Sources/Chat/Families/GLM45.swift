@@ -1,3 +1,4 @@
+import AutoGLMDecoding
 import AutoGLMJSON
 import OrderedCollections
 
@@ -18,10 +19,18 @@ enum GLM45: Family {
         return grammar
     }()
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
         // 4.7 writes the whole call on one line, the ones before it begin a new one.
-        evidence.mentions("{function-name}<arg_key>")
-            ? CallPrefix("<tool_call>", "") : CallPrefix("\n<tool_call>", "\n")
+        let isOneLine = evidence.mentions("{function-name}<arg_key>")
+        let line = isOneLine ? "" : "\n"
+        var style = MemberStyle(
+            beforeKey: "<arg_key>", afterKey: "</arg_key>\n<arg_value>",
+            afterValue: "</arg_value>\n",
+            marks: ["</arg_value>", "<arg_value>", "<arg_key>"])
+        // Models of either kind were seen to write either.
+        style.linesAreOptional = true
+        return CallFrame("<tool_call>", line, .members(style)).lead(line)
+            .close("</tool_call>").between(line)
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {

@@ -18,8 +18,9 @@ enum Hermes: Family {
         return grammar
     }()
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
-        CallPrefix("<tool_call>\n{\"name\": \"", "\", \"arguments\": ")
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
+        CallFrame("<tool_call>\n{\"name\": \"", "\", \"arguments\": ")
+            .close("}\n</tool_call>").between("\n")
     }
 
     static func place(

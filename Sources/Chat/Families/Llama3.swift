@@ -15,8 +15,8 @@ enum Llama3: Family {
         return grammar
     }()
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
-        CallPrefix("{\"name\": \"", "\", \"parameters\": ")
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
+        CallFrame("{\"name\": \"", "\", \"parameters\": ").close("}")
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {

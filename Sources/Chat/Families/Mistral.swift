@@ -12,10 +12,11 @@ enum Mistral: Family {
         return grammar
     }()
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
         evidence.mentions("[ARGS]")
-            ? CallPrefix("[TOOL_CALLS]", "[ARGS]")
-            : CallPrefix("[TOOL_CALLS][{\"name\": \"", "\", \"arguments\": ")
+            ? CallFrame("[TOOL_CALLS]", "[ARGS]").between("")
+            : CallFrame("{\"name\": \"", "\", \"arguments\": ").close("}")
+                .lead("[TOOL_CALLS][").between(", ").tail("]")
     }
 
     /// The templates insist on nine letters and digits. Equal ids stay equal, and as good as all

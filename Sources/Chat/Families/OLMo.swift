@@ -11,8 +11,8 @@ enum OLMo: Family {
     static let grammar = TurnGrammar(
         .whole(Calls.self), open: "<function_calls>", close: "</function_calls>")
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
-        CallPrefix("<function_calls>", "(")
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
+        CallFrame("<function_calls>", "(", .unknown)
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {

@@ -14,8 +14,8 @@ enum Plain: Family {
         return grammar
     }()
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
-        Hermes.callPrefix(evidence)
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
+        Hermes.callFrame(evidence)
     }
 
     static func place(

@@ -1,3 +1,4 @@
+import AutoGLMDecoding
 import AutoGLMJSON
 import OrderedCollections
 
@@ -15,8 +16,11 @@ enum Qwen3Coder: Family {
         return grammar
     }()
 
-    static func callPrefix(_ evidence: FamilyEvidence) -> CallPrefix? {
-        CallPrefix("<tool_call>\n<function=", ">\n")
+    static func callFrame(_ evidence: FamilyEvidence) -> CallFrame? {
+        CallFrame("<tool_call>\n<function=", ">\n", .members(MemberStyle(
+            beforeKey: "<parameter=", afterKey: ">\n", afterValue: "\n</parameter>\n",
+            marks: ["</parameter>", "<parameter="])))
+            .close("</function>\n</tool_call>").between("\n")
     }
 
     static func spell(_ message: JSONValue) -> [JSONValue] {

@@ -238,20 +238,20 @@ struct MistralReader: Sendable {
 /// Follows a JSON object or array to its closing bracket; nothing else of it is looked at.
 struct JSONDepth: Sendable {
     private var depth = 0
-    private var inString = false
+    private(set) var isInString = false
     private var isEscaped = false
     private(set) var isOver = false
     /// Text has come outside any bracket: it is no object.
     private(set) var isPlain = false
 
     mutating func take(_ byte: UInt8) {
-        if inString {
+        if isInString {
             if isEscaped {
                 isEscaped = false
             } else if byte == 0x5C {
                 isEscaped = true
             } else if byte == 0x22 {
-                inString = false
+                isInString = false
             }
             return
         }
@@ -261,7 +261,7 @@ struct JSONDepth: Sendable {
             depth -= 1
             if depth == 0 { isOver = true }
             if depth < 0 { isPlain = true }
-        case 0x22 where depth > 0: inString = true
+        case 0x22 where depth > 0: isInString = true
         default:
             if depth == 0, !byte.isJSONSpace { isPlain = true }
         }

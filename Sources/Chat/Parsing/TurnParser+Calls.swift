@@ -242,6 +242,10 @@ extension TurnParser {
         var plain: [UInt8] = []
         let mark = matcher.feed(byte) { plain.append($0) }
         for byte in plain { writeLineArgument(byte) }
+        if let mark, lineEnd.isInString {
+            for byte in mark { writeLineArgument(byte) }
+            return
+        }
         // Words that hold an object, where a call was forced, go on behind it.
         guard mark != nil || lineEnd.isOver && !lineEnd.isPlain else { return }
         endLineCall()

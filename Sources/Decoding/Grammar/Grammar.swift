@@ -29,7 +29,23 @@ package final class Grammar: Sendable {
     ) throws(GrammarError) -> Grammar {
         var compiler = GrammarCompiler(limits, isCancelled: isCancelled)
         try compiler.compile(source)
-        return Grammar(compiler.tables, compiler.annotations, vocabulary)
+        let grammar = Grammar(compiler.tables, compiler.annotations, vocabulary)
+        try grammar.tryFirstMask()
+        return grammar
+    }
+
+    /// A grammar whose first mask is over the budget is refused before anybody waits for it. (One
+    /// without a token to begin with is left to the step: vocabularies of tests have none.)
+    private func tryFirstMask() throws(GrammarError) {
+        var state = makeState()
+        var mask = TokenMask(count: vocabulary.tokenCount)
+        do {
+            try state.fill(&mask)
+        } catch .deadEnd {
+            return
+        } catch {
+            throw error.at("#")
+        }
     }
 
     /// The machine that sequences share; a new one where the last has grown too large. Sequences
@@ -80,7 +96,7 @@ final class SharedAutomaton: @unchecked Sendable {
 package struct GrammarState: Sendable {
     private let grammar: Grammar
     private var shared: SharedAutomaton
-    private var configuration: Int32 = 0
+    private var place = Automaton.Place()
     /// What has been accepted: bytes, and 256 + token for tokens without text.
     private var symbols: [Int32] = []
 
@@ -115,12 +131,17 @@ package struct GrammarState: Sendable {
         precondition(mask.count >= tokenCount)
         try moveIfFull()
         let failure = shared.read { automaton -> GrammarError? in
-            automaton.resetMisses()
-            automaton.failure = nil
+            automaton.beginOperation()
             automaton.fill(&mask, configuration, grammar.vocabulary)
+            if automaton.tables.isGuarded { removeRepeated(&mask, automaton) }
+            grammar.vocabulary.completeTwins(&mask)
             return automaton.failure ?? (mask.isEmpty ? .deadEnd : nil)
         }
-        if let failure { throw failure }
+        if let failure {
+            // Half a mask is no mask.
+            mask.removeAll()
+            throw failure
+        }
     }
 
     /// Whether one token can come next: the bit that ``fill(_:)`` gives it, for much less.
@@ -130,7 +151,8 @@ package struct GrammarState: Sendable {
             if grammar.vocabulary.endTokens.contains(token), automaton.accepts(configuration) {
                 return true
             }
-            return Self.next(automaton, configuration, token, grammar.vocabulary) >= 0
+            automaton.beginOperation()
+            return next(automaton, token).configuration >= 0
         }
     }
 
@@ -142,9 +164,12 @@ package struct GrammarState: Sendable {
         guard token >= 0, Int(token) < tokenCount else { return false }
         let vocabulary = grammar.vocabulary
         guard (try? moveIfFull()) != nil else { return false }
-        let next = shared.read { Self.next($0, configuration, token, vocabulary) }
-        if next >= 0 {
-            configuration = next
+        let next = shared.read { automaton in
+            automaton.beginOperation()
+            return self.next(automaton, token)
+        }
+        if next.configuration >= 0 {
+            place = next
             let bytes = vocabulary.tokens[Int(token)]
             if bytes.isEmpty { symbols.append(256 + token) } else {
                 symbols.append(contentsOf: bytes.lazy.map { Int32($0) })
@@ -162,8 +187,8 @@ package struct GrammarState: Sendable {
         while !rest.isEmpty {
             guard (try? state.moveIfFull()) != nil else { return false }
             let part = rest.prefix(4_096)
-            state.configuration = state.shared.read { automaton in
-                Self.read(part, automaton, from: state.configuration)
+            state.place = state.shared.read { automaton in
+                Self.read(part, automaton, from: state.place, after: state.symbols)
             }
             guard state.configuration >= 0 else { return false }
             state.symbols += part
@@ -176,43 +201,70 @@ package struct GrammarState: Sendable {
     /// The bytes that must come, whatever is sampled, up to `limit`.
     package func forcedText(limit: Int = 4_096) -> [UInt8] {
         shared.read { automaton in
-            automaton.resetMisses()
+            automaton.beginOperation()
             var result: [UInt8] = []
             var place = configuration
-            while result.count < limit, automaton.misses < Automaton.missesMax,
+            while result.count < limit,
                 let byte = automaton.forcedByte(place) {
+                let next = automaton.successor(place, byte)
+                if automaton.failure != nil { break }
                 result.append(byte)
-                place = automaton.successor(place, byte)
+                place = next
             }
             return result
         }
     }
 
-    private static func next(
-        _ automaton: Automaton, _ configuration: Int32, _ token: Int32, _ vocabulary: TokenTrie
-    ) -> Int32 {
-        let bytes = vocabulary.tokens[Int(token)]
+    private var configuration: Int32 { place.configuration }
+
+    private func next(_ automaton: Automaton, _ token: Int32) -> Automaton.Place {
+        let bytes = grammar.vocabulary.tokens[Int(token)]
+        var place = self.place
         if bytes.isEmpty {
-            guard automaton.tables.specialTokens.contains(token) else { return RowTable.dead }
-            return automaton.successor(configuration, token: token)
+            place.configuration = automaton.tables.specialTokens.contains(token)
+                ? automaton.successor(configuration, token: token) : RowTable.dead
+            return place
         }
-        var place = configuration
-        for byte in bytes {
-            place = automaton.successor(place, byte)
-            if place < 0 { return place }
+        let count = symbols.count
+        for (index, byte) in bytes.enumerated() {
+            automaton.advance(&place, byte, at: count + index) { start, end in
+                start < count
+                    ? symbols[start..<min(end, count)].map { UInt8(truncatingIfNeeded: $0) }
+                        + bytes[..<max(0, end - count)]
+                    : Array(bytes[(start - count)..<(end - count)])
+            }
+            if place.configuration < 0 { break }
         }
         return place
     }
 
+    private func removeRepeated(_ mask: inout TokenMask, _ automaton: Automaton) {
+        automaton.removeRepeated(
+            &mask, place.json, grammar.vocabulary,
+            written: { symbols[$0...].map { UInt8(truncatingIfNeeded: $0) } },
+            survives: { next(automaton, $0).configuration >= 0 })
+    }
+
     private static func read(
-        _ symbols: ArraySlice<Int32>, _ automaton: Automaton, from start: Int32
-    ) -> Int32 {
+        _ symbols: ArraySlice<Int32>, _ automaton: Automaton, from start: Automaton.Place,
+        after before: [Int32] = []
+    ) -> Automaton.Place {
         var place = start
-        for symbol in symbols {
-            place = symbol < 256
-                ? automaton.successor(place, UInt8(symbol))
-                : automaton.successor(place, token: symbol - 256)
-            if place < 0 { return place }
+        for (index, symbol) in symbols.enumerated() {
+            automaton.beginOperation()
+            if symbol < 256 {
+                automaton.advance(&place, UInt8(symbol), at: before.count + index) { start, end in
+                    let first = symbols.startIndex - before.count
+                    let early = start < before.count ? before[start..<min(end, before.count)] : []
+                    let late = end > before.count
+                        ? symbols[(first + max(start, before.count))..<(first + end)] : []
+                    return (early + late).map { UInt8(truncatingIfNeeded: $0) }
+                }
+            } else {
+                place.configuration = automaton.successor(
+                    place.configuration, token: symbol - 256)
+            }
+            if place.configuration < 0 { break }
         }
         return place
     }
@@ -224,14 +276,14 @@ package struct GrammarState: Sendable {
         guard shared.isFull else { return }
         if symbols.count > Self.replayMax {
             shared = shared.moved(configuration)
-            configuration = 0
+            place.configuration = 0
             guard !shared.isFull else { throw .tooLarge("a text with too many states") }
             return
         }
         let fresh = grammar.automaton()
-        let place = fresh.read { Self.read(symbols[...], $0, from: 0) }
-        guard place >= 0 else { throw .tooLarge("a text with too many states") }
+        let place = fresh.read { Self.read(symbols[...], $0, from: Automaton.Place()) }
+        guard place.configuration >= 0 else { throw .tooLarge("a text with too many states") }
         shared = fresh
-        configuration = place
+        self.place = place
     }
 }

@@ -28,18 +28,22 @@ package final class GrammarCache: Sendable {
 
     package var count: Int { entries.withLock { $0.bySource.count } }
 
+    /// The grammar of a source, if it is here.
+    package func known(_ source: GrammarSource) -> Grammar? {
+        entries.withLock { entries in
+            entries.uses += 1
+            entries.bySource[source]?.lastUse = entries.uses
+            return entries.bySource[source]?.grammar
+        }
+    }
+
     /// The grammar of a source, compiled unless it is here. Two requests that bring a new one at
     /// the same time both compile it; nobody waits for another's.
     package func grammar(
         for source: GrammarSource, limits: GrammarLimits = GrammarLimits(),
         isCancelled: @escaping () -> Bool = { false }
     ) throws(GrammarError) -> Grammar {
-        let known = entries.withLock { entries -> Grammar? in
-            entries.uses += 1
-            entries.bySource[source]?.lastUse = entries.uses
-            return entries.bySource[source]?.grammar
-        }
-        if let known { return known }
+        if let known = known(source) { return known }
         let grammar = try Grammar.compile(
             source, vocabulary: vocabulary, limits: limits, isCancelled: isCancelled)
         entries.withLock { entries in

@@ -16,21 +16,29 @@ struct GrammarCompiler {
         if size > budget.limits.sourceBytes {
             throw .tooLarge("a source of \(size) bytes, more than \(budget.limits.sourceBytes)")
         }
+        if case .schema = source { tables.isMixed = false }
+        tables.root = try add(source)
+        try settleExpressions()
+        tables.hasGuardedArrays = tables.arrays.contains { $0.isGuarded }
+        tables.isGuarded = tables.hasGuardedArrays || tables.objects.contains { $0.allowsFreeKeys }
+    }
+
+    private mutating func add(_ source: GrammarSource) throws(GrammarError) -> Int32 {
         switch source {
         case .schema(let schema, let keepsKeyOrder):
-            tables.keepsKeyOrder = keepsKeyOrder
-            tables.root = add(rule: .value(try value(schema)))
+            // The order of one schema is no hardship to the others beside it.
+            if keepsKeyOrder { tables.keepsKeyOrder = true }
+            return add(rule: .value(try value(schema)))
         case .regex(let pattern):
-            try budget.spend(100 + size)
-            tables.root = match(try RegexParser.parse(pattern, into: &tables.regex))
+            try budget.spend(100 + pattern.utf8.count)
+            return match(try RegexParser.parse(pattern, into: &tables.regex))
         case .choice(let options):
-            tables.root = add(rule: .choice(try literals(options)))
+            return add(rule: .choice(try literals(options)))
         case .gbnf(let text):
-            tables.root = try GBNFParser.parse(text, into: &self)
+            return try GBNFParser.parse(text, into: &self)
         case .expression(let expression):
-            tables.root = try add(expression)
+            return try add(expression)
         }
-        try settleExpressions()
     }
 
     // MARK: Expressions
@@ -131,6 +139,7 @@ struct GrammarCompiler {
             let rule = try add(body)
             return add(rule: .repetition(
                 rule, least: Int32(clamping: least), most: Int32(clamping: most ?? .max)))
+        case .form(let source): return try add(source)
         }
     }
 
@@ -141,9 +150,11 @@ struct GrammarCompiler {
     ) throws(GrammarError) -> Int32 {
         let normalizer = try self.normalizer(schema)
         let formula = try normalizer.schema(normalizer.document.rootPlace)
+        let (strings, objects) = (tables.strings.count, tables.objects.count)
         let value = try lower(formula, normalizer)
-        let beforeKey = match(tables.regex.literal(style.beforeKey))
-        let afterKey = match(tables.regex.literal(style.afterKey))
+        try keepOut(style.marks, strings: strings, objects: objects)
+        let beforeKey = try add(.sequence(style.pieces(style.beforeKey)))
+        let afterKey = try add(.sequence(style.pieces(style.afterKey)))
         var options: [Int32] = []
         for object in tables.values[Int(value)].objects {
             let rule = tables.objects[Int(object)]
@@ -151,22 +162,26 @@ struct GrammarCompiler {
                 throw .unsupported("keys that must exist, outside of JSON", path: "#")
             }
             var values: [Int32] = []
-            for name in rule.names {
+            for (rank, name) in rule.names.enumerated() {
+                try checkKey(self.name(rank, rule))
                 var ways: [Int32] = []
                 for option in name.options { ways.append(try member(option.value, style)) }
                 values.append(ways.isEmpty ? -1 : add(rule: .choice(ways)))
             }
             var free: [Int32] = []
-            if rule.patterns.isEmpty, !rule.names.isEmpty || !rule.free.isEmpty {
+            // Without patterns of its own, whether or not marks are kept out of its keys.
+            let isFree = rule.patterns.count == (style.marks.isEmpty ? 0 : 1)
+            let others = isFree ? rule.classes[0] ?? rule.free : []
+            if !others.isEmpty {
                 let names = tables.regex.alternated(rule.names.indices.map {
                     tables.regex.literal(String(
                         decoding: name($0, rule), as: UTF8.self))
                 })
                 let plain = try RegexParser.parse("[^<>=\\s]{1,64}", into: &tables.regex)
-                let others = tables.regex.conjoined([plain, tables.regex.complemented(names)])
-                for option in rule.free {
+                let key = tables.regex.conjoined([plain, tables.regex.complemented(names)])
+                for option in others {
                     free.append(add(rule: .sequence([
-                        beforeKey, match(others), afterKey, try member(option.value, style),
+                        beforeKey, match(key), afterKey, try member(option.value, style),
                     ])))
                 }
             }
@@ -178,6 +193,54 @@ struct GrammarCompiler {
         }
         if options.isEmpty { throw .unsatisfiable(path: "#") }
         return add(rule: .choice(options))
+    }
+
+    /// Keys stand as they are between marks.
+    private func checkKey(_ bytes: [UInt8]) throws(GrammarError) {
+        let isPlain = !bytes.contains { [0x0A, 0x0D, 0x3C, 0x3D, 0x3E].contains($0) }
+        let hasSpace = bytes.first == 0x20 || bytes.last == 0x20
+        if bytes.isEmpty || !isPlain || hasSpace {
+            throw .unsupported(
+                "the key \(String(decoding: bytes, as: UTF8.self)), outside of JSON",
+                path: "#/properties")
+        }
+    }
+
+    /// Takes texts out of all strings and free keys from these rules on.
+    private mutating func keepOut(
+        _ marks: [String], strings: Int, objects: Int
+    ) throws(GrammarError) {
+        if marks.isEmpty { return }
+        let anything = RegexTable.anything
+        let found = tables.regex.concatenated(
+            anything, tables.regex.concatenated(
+                tables.regex.alternated(marks.map { tables.regex.literal($0) }), anything))
+        let absent = tables.regex.complemented(found)
+        try budget.spend(10 * (tables.strings.count - strings + tables.objects.count - objects))
+        for index in strings..<tables.strings.count {
+            let string = tables.strings[index]
+            var parts = [absent]
+            if string.pattern >= 0 {
+                parts.append(RegexState(code: string.pattern).node)
+            } else if string.lengthMin > 0 || string.lengthMax < Int.max {
+                parts.append(tables.regex.repeated(
+                    tables.regex.set(.all), Int32(clamping: string.lengthMin),
+                    Int32(clamping: string.lengthMax)))
+            }
+            let node = tables.regex.conjoined(parts)
+            tables.strings[index].pattern = tables.regex.initial(node).code
+        }
+        let start = tables.regex.initial(found).code
+        for index in objects..<tables.objects.count
+        where tables.objects[index].allowsFreeKeys {
+            // One pattern more; keys that match it are in no class.
+            if tables.objects[index].patterns.isEmpty {
+                tables.objects[index].classes = [0: tables.objects[index].free]
+                tables.objects[index].free = []
+            }
+            tables.objects[index].patterns.append(start)
+            tables.objects[index].allowsEveryKey = false
+        }
     }
 
     private func name(_ rank: Int, _ rule: ObjectRule) -> [UInt8] {
@@ -204,6 +267,7 @@ struct GrammarCompiler {
     ) throws(GrammarError) -> Int32 {
         let rule = tables.values[Int(value)]
         let ending = tables.regex.literal(style.afterValue)
+        let closing = try add(.sequence(style.pieces(style.afterValue)))
         let anything = RegexTable.anything
         let holdsEnding = tables.regex.concatenated(
             anything, tables.regex.concatenated(ending, anything))
@@ -211,11 +275,13 @@ struct GrammarCompiler {
         for string in rule.strings {
             let string = tables.strings[Int(string)]
             let any = tables.regex.set(.all)
-            let node = string.pattern >= 0
-                ? RegexState(code: string.pattern).node
-                : tables.regex.repeated(
-                    any, Int32(clamping: string.lengthMin), Int32(clamping: string.lengthMax))
-            texts.append(node)
+            var parts: [RegexTable.Node] = []
+            if string.pattern >= 0 { parts.append(RegexState(code: string.pattern).node) }
+            if string.pattern < 0 || string.isBounded {
+                parts.append(tables.regex.repeated(
+                    any, Int32(clamping: string.lengthMin), Int32(clamping: string.lengthMax)))
+            }
+            texts.append(tables.regex.conjoined(parts))
         }
         if rule.literals >= 0 {
             var literals: [String] = []
@@ -236,12 +302,15 @@ struct GrammarCompiler {
                 parts.append(tables.regex.complemented(json))
             }
             let raw = tables.regex.conjoined(parts)
-            ways.append(match(tables.regex.concatenated(raw, ending)))
+            ways.append(
+                style.tokens.isEmpty && !style.linesAreOptional
+                    ? match(tables.regex.concatenated(raw, ending))
+                    : add(rule: .sequence([match(raw), closing])))
         }
         if !others.isEmpty {
             tables.values.append(others)
             let json = add(rule: .value(Int32(tables.values.count - 1)))
-            ways.append(add(rule: .sequence([json, match(ending)])))
+            ways.append(add(rule: .sequence([json, closing])))
         }
         return add(rule: .choice(ways))
     }

@@ -45,6 +45,8 @@ package indirect enum GrammarExpression: Sendable, Hashable {
     case sequence([GrammarExpression])
     case choice([GrammarExpression])
     case repetition(GrammarExpression, least: Int, most: Int?)
+    /// A whole source as a part: thinking may stand before any.
+    case form(GrammarSource)
 
     var byteCount: Int {
         switch self {
@@ -54,6 +56,40 @@ package indirect enum GrammarExpression: Sendable, Hashable {
         case .special: 4
         case .sequence(let parts), .choice(let parts): parts.reduce(0) { $0 + $1.byteCount }
         case .repetition(let body, least: _, most: _): body.byteCount
+        case .form(let source): source.byteCount
         }
+    }
+}
+
+extension GrammarExpression {
+    /// A text in which these words are tokens without text, and line breaks perhaps left out.
+    package static func pieces(
+        of text: String, tokens: [String: Int32], linesAreOptional: Bool = false
+    ) -> [GrammarExpression] {
+        let words = tokens.map { (text: Array($0.key.utf8), token: $0.value) }
+        var parts: [GrammarExpression] = []
+        var plain: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        func flush() {
+            if plain.isEmpty { return }
+            parts.append(.literal(String(decoding: plain, as: UTF8.self)))
+            plain = []
+        }
+        while let byte = rest.first {
+            if let word = words.first(where: { rest.starts(with: $0.text) }) {
+                flush()
+                parts.append(.special(word.token))
+                rest = rest.dropFirst(word.text.count)
+            } else if linesAreOptional, byte == 0x0A {
+                flush()
+                parts.append(.repetition(.literal("\n"), least: 0, most: 1))
+                rest = rest.dropFirst()
+            } else {
+                plain.append(byte)
+                rest = rest.dropFirst()
+            }
+        }
+        flush()
+        return parts
     }
 }

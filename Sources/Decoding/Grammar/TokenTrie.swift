@@ -22,6 +22,7 @@ package final class TokenTrie: Sendable {
     /// `plain[n]`: tokens of at most n whole characters, none of which a JSON string escapes.
     let plain: [[UInt64]]
     let depthMax: Int
+    let strings: StringTokens
     /// Tokens with the same bytes as one of a smaller number.
     private let twins: [(Int32, same: Int32)]
 
@@ -59,6 +60,9 @@ package final class TokenTrie: Sendable {
             for word in 0..<words { sets[length][word] |= sets[length - 1][word] }
         }
         plain = sets
+        var different = self.tokens
+        for (twin, _) in twins { different[Int(twin)] = [] }
+        strings = StringTokens(different)
         depthMax = tokens.reduce(0) { max($0, $1.count) }
     }
 
@@ -80,6 +84,12 @@ package final class TokenTrie: Sendable {
             let (a, b) = (tokens[Int(left)], tokens[Int(right)])
             return a == b ? left < right : a.lexicographicallyPrecedes(b)
         }
+    }
+
+    /// A tree of distinct strings by number; `ids` in the order of their bytes.
+    static func trie(_ ids: [Int32], _ strings: [[UInt8]]) -> [Node] {
+        var ignored: [(Int32, same: Int32)] = []
+        return build(ids, strings, &ignored)
     }
 
     private static func build(

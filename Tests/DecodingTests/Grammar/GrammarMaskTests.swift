@@ -32,6 +32,12 @@ import Testing
             #"{"type":"object","minProperties":2,"maxProperties":2,"propertyNames":{"maxLength":3},"required":["abc"]}"#,
             #"{"type":"array","contains":{"type":"string"},"minContains":2,"maxContains":2,"maxItems":4}"#,
             #"{"not":{"type":["object","array","string"]}}"#,
+            #"{"type":"array","uniqueItems":true,"items":{"type":"string"}}"#,
+            #"{"type":"array","uniqueItems":true,"minItems":3}"#,
+            #"{"type":"object","additionalProperties":{"type":"integer"},"minProperties":3}"#,
+            #"{"type":"string","pattern":"^[a-z]+(\\\\|\")?$","minLength":3,"maxLength":5}"#,
+            #"{"type":"object","properties":{"na":{"type":"null"}},"patternProperties":{"^a":{"type":"integer"},"b$":{"minimum":3}},"additionalProperties":false}"#,
+            #"{"anyOf":[{"type":"array","uniqueItems":true},{"items":{"type":"integer"}}],"type":"array"}"#,
         ]
         var sources: [GrammarSource] = try schemas.map { .schema(try JSONValue.parse($0)) }
         sources.append(.regex("(ab|aa)+c?[0-9]{2,4}"))

@@ -53,6 +53,21 @@ import Testing
         (#"{"minProperties":1,"anyOf":[{"type":"object"}]}"#, "{}", false),
         (#"{"properties":{"a":{"type":"null"}},"required":["a"]}"#, #"{"b":1,"a":null}"#, true),
         (#"{"properties":{"a":{"type":"null"}},"required":["a"]}"#, #"{"a":null,"a":null}"#, false),
+        (#"{"type":"object"}"#, #"{"a":1,"b":{"a":2},"a":1}"#, false),
+        (#"{"type":"object"}"#, #"{"a":1,"b":{"a":2},"c":"a"}"#, true),
+        (#"{"patternProperties":{"^x":{"type":"null"}}}"#, #"{"xy":null,"xy":null}"#, false),
+        (#"{"type":"string"}"#, #""{a:{[""#, true),
+        (#"{"type":"array","uniqueItems":true}"#, #"["a\"", "b", "a\""]"#, false),
+        (#"{"type":"array","uniqueItems":true}"#, #"["A", "\u0041"]"#, false),
+        (#"{"type":"array","uniqueItems":true}"#, "[true, 1, [1, 2], null, [2, 1]]", true),
+        (#"{"type":"array","uniqueItems":true}"#, "[[1, 2], [1,2.0]]", false),
+        (#"{"type":"array","uniqueItems":true}"#, "[null, null]", false),
+        (#"{"items":{"uniqueItems":true}}"#, "[[1, 2], [1, 2], [3, 3]]", false),
+        (#"{"items":{"uniqueItems":true}}"#, "[[1, 2], [1, 2]]", true),
+        (#"{"anyOf":[{"uniqueItems":true},{"maxItems":2}],"type":"array"}"#, "[1, 1]", true),
+        (#"{"anyOf":[{"uniqueItems":true},{"maxItems":2}],"type":"array"}"#, "[1, 1, 2]", false),
+        (#"{"type":"string","pattern":"^(aa)+$","minLength":3,"maxLength":5}"#, #""aaaa""#, true),
+        (#"{"type":"string","pattern":"^(aa)+$","minLength":3,"maxLength":5}"#, #""aa""#, false),
         (#"{"properties":{"é":{"type":"null"}}}"#, #"{"é":1}"#, false),
         (#"{"patternProperties":{"^x":{"type":"null"}},"additionalProperties":false}"#,
             #"{"xy":null}"#, true),
@@ -101,6 +116,21 @@ import Testing
         #expect { try Grammars.schema(schema) } throws: { error in
             let error = error as? GrammarError
             return error?.code == code && error?.path == path
+        }
+    }
+
+    /// What would take long is refused at once, by counted steps.
+    @Test func hostileSchemasAreRefused() throws {
+        let patterns = (0..<50).map { index in
+            let letter = Character(Unicode.Scalar(UInt8(97 + index % 26)))
+            return ("^.*\(letter).{\(index / 26 + 3)}$", JSONValue(["type": "integer"]))
+        }
+        let schema = JSONValue(members: [
+            ("type", "object"), ("patternProperties", JSONValue(members: patterns)),
+            ("additionalProperties", false),
+        ])
+        #expect { try Grammars.compile(.schema(schema)) } throws: { error in
+            (error as? GrammarError)?.code == "grammar_too_large"
         }
     }
 

@@ -3,22 +3,17 @@
 /// Measured with GLM-4's 151,552 tokens (341,000 nodes): walking all of them inside a JSON string
 /// takes a millisecond; the set of plain tokens and the tree of the other 5,800 take 8 µs.
 extension Automaton {
-    /// Sets the bits of the tokens that can follow.
+    /// Sets the bits of the tokens that can follow: string by string from sets, the rest by a walk.
     func fill(_ mask: inout TokenMask, _ configuration: Int32, _ trie: TokenTrie) {
-        if let known = masks[configuration] {
-            mask.copy(known)
-            return
+        mask.removeAll()
+        var others: [Int32] = []
+        for thread in threads(of: configuration) where !addString(thread, &mask, trie) {
+            others.append(thread)
         }
-        if let equal = uncounted(configuration, trie) {
-            fill(&mask, equal, trie)
-            return
-        }
-        let (room, isAlone) = plainRoom(configuration, longest: trie.plain.count - 1)
-        mask.copy(trie.plain[room])
-        // Where strings are all there is, plain tokens are allowed by their length alone.
-        let isCovered = room > 0 && (isAlone || room == trie.plain.count - 1)
-        let visited = unsafe mask.withWords { words in
-            unsafe walk(isCovered ? trie.rest : trie.all, configuration, words)
+        if !others.isEmpty {
+            out = others
+            let place = others.count == threads(of: configuration).count ? configuration : intern()
+            if place >= 0 { walk(&mask, place, trie) }
         }
         for token in tables.specialTokens where Int(token) < mask.count {
             if successor(configuration, token: token) >= 0 { mask[token] = true }
@@ -26,30 +21,24 @@ extension Automaton {
         if accepts(configuration) {
             for token in trie.endTokens { mask[token] = true }
         }
-        trie.completeTwins(&mask)
-        if (visited ?? 0) > Self.nodesWorthKeeping { keep(mask.words, configuration) }
     }
 
-    /// The configuration with the least counts whose mask is the same: while more characters fit
-    /// into a string than any token has, how many do makes no difference to one token.
-    private func uncounted(_ configuration: Int32, _ trie: TokenTrie) -> Int32? {
-        out.removeAll(keepingCapacity: true)
-        for thread in threads(of: configuration) {
-            var frame = frames[thread]
-            guard frame.kind == .text else { return nil }
-            let rule = tables.strings[Int(frame.a)]
-            let least = Int32(clamping: rule.lengthMin)
-            guard rule.lengthMax < 1 << 26, frame.b >> 5 > least,
-                rule.lengthMax - Int(frame.b >> 5) > trie.depthMax
-            else { return nil }
-            frame.b = least << 5 | frame.b & 31
-            out.append(frames.intern(frame))
-        }
-        return intern()
+    private func walk(_ mask: inout TokenMask, _ configuration: Int32, _ trie: TokenTrie) {
+        if let known = masks[configuration] { return mask.formUnion(known) }
+        let (room, isAlone) = plainRoom(configuration, longest: trie.plain.count - 1)
+        // Where such text is all there is, plain tokens are allowed by their length alone.
+        let isCovered = room > 0 && (isAlone || room == trie.plain.count - 1)
+        let nodes = isCovered ? trie.rest : trie.all
+        var own = mask
+        own.removeAll()
+        own.formUnion(trie.plain[room])
+        let visited = unsafe own.withWords { words in unsafe walk(nodes, configuration, words) }
+        mask.formUnion(own.words)
+        if visited ?? 0 > Self.nodesWorthKeeping, failure == nil { keep(own.words, configuration) }
     }
 
-    private static let nodesWorthKeeping = 3_000
-    private static let masksMax = 128
+    private static let nodesWorthKeeping = 1_000
+    private static let masksMax = 256
 
     private func keep(_ words: [UInt64], _ configuration: Int32) {
         if maskOrder.count >= Self.masksMax {
@@ -75,6 +64,7 @@ extension Automaton {
                         stack[depth - 1], UInt8(truncatingIfNeeded: node.content))
                     visited += 1
                     if next < 0 {
+                        if failure != nil { break }
                         at += Int(node.extent & 0xFF_FFFF)
                         continue
                     }
@@ -82,11 +72,7 @@ extension Automaton {
                     let token = Int(node.content >> 8) - 1
                     if token >= 0 { unsafe words[token >> 6] |= 1 << UInt64(token & 63) }
                     at += 1
-                    if misses > Self.missesMax {
-                        failure = .tooLarge(
-                            "more than \(Self.missesMax) new states for one token")
-                        break
-                    }
+                    if failure != nil { break }
                 }
             }
         }
@@ -111,18 +97,8 @@ extension Automaton {
     private func plainRoom(thread: Int32) -> Int? {
         let frame = frames[thread]
         switch frame.kind {
-        case .text where frame.b & 31 == 0:
-            let most = tables.strings[Int(frame.a)].lengthMax
-            return most == .max ? .max : most - Int(frame.b >> 5)
-        case .pattern where frame.b == 0, .match:
+        case .match:
             return tables.regex.loopsOnPlainText(RegexState(code: frame.a)) ? .max : nil
-        case .key:
-            let key = keys[frame.b]
-            guard key.lexer == StringLexer.start, isFree(key, frame.a) else { return nil }
-            return .max
-        case .uniqueItem:
-            guard tables.values[Int(frame.b)].texts == nil else { return nil }
-            return plainRoom(thread: uniqueItems[frame.a].thread)
         default: return nil
         }
     }
@@ -138,6 +114,6 @@ extension Automaton {
             if found != nil { return nil }
             found = byte
         }
-        return found
+        return failure == nil ? found : nil
     }
 }

@@ -38,7 +38,7 @@ extension Automaton {
     }
 
     /// Whether a member can be added that nobody asked for.
-    private func hasFreeRoom(_ state: ObjectState, _ rule: ObjectRule) -> Bool {
+    func hasFreeRoom(_ state: ObjectState, _ rule: ObjectRule) -> Bool {
         if rule.countMax == .max { return true }
         let proofs = (rule.existing & ~state.proven).nonzeroBitCount
         return Int(state.count) + owed(state, rule) + proofs < rule.countMax
@@ -49,7 +49,7 @@ extension Automaton {
     }
 
     /// Whether the key can be finished: as a name that is still to be had, or as a free one.
-    private func isLive(_ key: KeyState, _ state: ObjectState, _ rule: ObjectRule) -> Bool {
+    func isLive(_ key: KeyState, _ state: ObjectState, _ rule: ObjectRule) -> Bool {
         if key.node >= 0 {
             let node = tables.trie.nodes[Int(key.node)]
             let range = Int(node.low)..<Int(node.high)
@@ -62,7 +62,7 @@ extension Automaton {
         return canBeFree(key, state.rule, rule)
     }
 
-    private func hasName(
+    func hasName(
         _ range: Range<Int>, _ names: RankSet, _ state: ObjectState, _ rule: ObjectRule
     ) -> Bool {
         guard names.hasMember(in: range, notIn: state.seen) else { return false }
@@ -80,27 +80,16 @@ extension Automaton {
         }
     }
 
-    /// Whether a key can go on with any plain character.
-    func isFree(_ key: KeyState, _ object: Int32) -> Bool {
-        let state = objects[object]
-        let rule = tables.objects[Int(state.rule)]
-        var other = key
-        other.node = -1
-        guard isLive(other, state, rule) else { return false }
-        if key.patterns < 0 || rule.allowsEveryKey { return true }
-        return keyPatterns[key.patterns].allSatisfy {
-            tables.regex.loopsOnPlainText(RegexState(code: $0))
-        }
-    }
-
-    private func canBeFree(_ key: KeyState, _ index: Int32, _ rule: ObjectRule) -> Bool {
+    func canBeFree(_ key: KeyState, _ index: Int32, _ rule: ObjectRule) -> Bool {
         if rule.patterns.isEmpty { return !rule.free.isEmpty }
         if rule.classes.isEmpty { return false }
         if rule.allowsEveryKey { return true }
-        let memo = FreeKey(rule: index, node: key.node, patterns: key.patterns)
+        let memo = FreeKey(
+            rule: index, node: key.node, patterns: key.patterns,
+            lexer: key.lexer < StringLexer.afterBackslash ? key.lexer : StringLexer.start)
         if let known = freeKeyLives[memo] { return known }
         let result = findsFreeKey(key, rule)
-        freeKeyLives[memo] = result
+        if failure == nil { freeKeyLives[memo] = result }
         return result
     }
 
@@ -116,6 +105,10 @@ extension Automaton {
         while at < order.count, at < 500 {
             let place = order[at]
             at += 1
+            if tables.regex.work > regexWorkEnd {
+                failure = .tooLarge("patterns of keys with too many states")
+                return false
+            }
             let isName = place.node >= 0 && tables.trie.nodes[Int(place.node)].terminal >= 0
             if place.lexer == 0, !isName, rule.classes[matched(place.states)] != nil {
                 return true
@@ -131,7 +124,7 @@ extension Automaton {
         return false
     }
 
-    private func matched(_ states: [RegexState]) -> UInt64 {
+    func matched(_ states: [RegexState]) -> UInt64 {
         var result: UInt64 = 0
         for (index, state) in states.enumerated() where tables.regex.accepts(state) {
             result |= 1 << UInt64(index)
@@ -180,7 +173,7 @@ extension Automaton {
         return isLive(next, state, rule) ? next : nil
     }
 
-    private func closeKey(
+    func closeKey(
         _ key: KeyState, _ state: ObjectState, _ rule: ObjectRule, _ parent: Int32
     ) {
         let rank = key.node < 0 ? -1 : tables.trie.nodes[Int(key.node)].terminal
@@ -197,8 +190,16 @@ extension Automaton {
                 options = rule.free
             }
         }
+        finishKey(Int(rank), options, state, rule, parent)
+    }
+
+    /// Adds what follows a key, as a name or, at rank -1, as a free one.
+    func finishKey(
+        _ rank: Int, _ options: [ObjectRule.Option], _ state: ObjectState, _ rule: ObjectRule,
+        _ parent: Int32
+    ) {
         for option in options {
-            guard let next = self.state(state, rule, adding: Int(rank), option) else { continue }
+            guard let next = self.state(state, rule, adding: rank, option) else { continue }
             let after = frame(.space, 0, 0, frame(.objectNext, next, 0, parent))
             let value = frame(.space, 0, 0, frame(.value, option.value, 0, after))
             push(.space, 0, 0, frame(.colon, 0, 0, value))

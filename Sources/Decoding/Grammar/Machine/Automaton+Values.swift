@@ -33,9 +33,16 @@ extension Automaton {
                 push(.literal, node, 0, parent)
             }
             for string in rule.strings {
-                let pattern = tables.strings[Int(string)].pattern
-                if pattern < 0 { push(.text, string, 0, parent) } else {
-                    push(.pattern, pattern, 0, parent)
+                let rule = tables.strings[Int(string)]
+                if rule.pattern < 0 {
+                    push(.text, string, 0, parent)
+                } else if rule.isBounded {
+                    let content = regexNumber(RegexState(code: rule.pattern))
+                    if content < 0 { continue }
+                    let state = BoundedState(content: content, begun: 0, lexer: 0)
+                    push(.bounded, string, bounded.intern(state), parent)
+                } else {
+                    push(.pattern, rule.pattern, 0, parent)
                 }
             }
         case 0x30...0x39, 0x2D:
@@ -111,29 +118,111 @@ extension Automaton {
     }
 
     func stepPattern(_ frame: Frame, _ byte: UInt8) {
-        let state = RegexState(code: frame.a)
+        let state = regexNumber(RegexState(code: frame.a))
         let lexer = UInt8(frame.b)
+        if state < 0 { return }
         if lexer == StringLexer.start, byte == 0x22 {
-            if tables.regex.accepts(state) { out.append(frame.parent) }
+            if tables.regex.accepts(regexStates[state]) { out.append(frame.parent) }
             return
         }
-        guard let next = StringLexer.step(lexer, byte, isCanonical: true) else { return }
-        if let decoded = next.decoded {
-            let after = tables.regex.step(state, decoded)
-            if isLive(after) { push(.pattern, after.code, Int32(next.state), frame.parent) }
-        } else {
-            let goesOn = StringLexer.targets(next.state).contains {
-                isLive(tables.regex.step(state, $0))
-            }
-            if goesOn { push(.pattern, frame.a, Int32(next.state), frame.parent) }
+        if let (next, lexer) = contentStep(state, lexer, byte) {
+            let code = regexStates[next].code
+            push(.pattern, code, Int32(lexer), frame.parent)
         }
+    }
+
+    /// A string under a pattern and bounds of its length: b is a ``BoundedState``.
+    func stepBounded(_ frame: Frame, _ byte: UInt8) {
+        let state = bounded[frame.b]
+        let rule = tables.strings[Int(frame.a)]
+        if state.lexer == StringLexer.start, byte == 0x22 {
+            let isLong = Int(state.begun) >= rule.lengthMin
+            if isLong, tables.regex.accepts(regexStates[state.content]) {
+                out.append(frame.parent)
+            }
+            return
+        }
+        guard let (next, lexer) = contentStep(state.content, state.lexer, byte) else { return }
+        var after = BoundedState(content: next, begun: state.begun, lexer: lexer)
+        if state.lexer == StringLexer.start { after.begun += 1 }
+        let fits = lexer < StringLexer.afterBackslash
+            ? canFit(after, rule)
+            : StringLexer.targets(lexer).contains {
+                let content = regexSuccessor(next, $0)
+                return content >= 0
+                    && canFit(BoundedState(content: content, begun: after.begun, lexer: 0), rule)
+            }
+        guard fits else { return }
+        if rule.lengthMax == .max { after.begun = min(after.begun, Int32(rule.lengthMin)) }
+        push(.bounded, frame.a, bounded.intern(after), frame.parent)
+    }
+
+    /// Whether a text of the content's language has a length between the bounds.
+    private func canFit(_ state: BoundedState, _ rule: StringRule) -> Bool {
+        let begun = Int(state.begun)
+        let length = begun + owed(state.content)
+        if length > rule.lengthMax { return false }
+        // Within a character it is too early to ask.
+        if length >= rule.lengthMin || state.lexer != StringLexer.start { return true }
+        let any = tables.regex.set(.all)
+        let most = rule.lengthMax == .max
+            ? RegexTable.unbounded : Int32(clamping: rule.lengthMax - begun)
+        let lengths = tables.regex.repeated(any, Int32(clamping: rule.lengthMin - begun), most)
+        let content = regexStates[state.content].node
+        // The node first: `initial` would read the table as it was before.
+        let both = tables.regex.conjoined([content, lengths])
+        return isLive(tables.regex.initial(both))
+    }
+
+    /// Characters of the shortest way to a text's end.
+    @inline(__always)
+    func owed(_ content: Int32) -> Int { regexOwed[Int(content)] }
+
+    func regexNumber(_ state: RegexState) -> Int32 {
+        let number = regexStates.intern(state)
+        while regexOwed.count <= Int(number) {
+            if regexCells.count == regexCells.capacity {
+                failure = .tooLarge("a regular expression with too many states")
+                return RowTable.dead
+            }
+            regexOwed.append(tables.regex.lengthMin(state.node) ?? 0)
+            regexCells.append()
+        }
+        return number
+    }
+
+    /// One more byte of a canonical string, the closing quote apart; nil when none goes on so.
+    @inline(__always)
+    func contentStep(_ state: Int32, _ lexer: UInt8, _ byte: UInt8) -> (Int32, UInt8)? {
+        guard let next = StringLexer.step(lexer, byte, isCanonical: true) else { return nil }
+        if let decoded = next.decoded {
+            let after = regexSuccessor(state, decoded)
+            return after >= 0 ? (after, next.state) : nil
+        }
+        let goesOn = StringLexer.targets(next.state).contains { regexSuccessor(state, $0) >= 0 }
+        return goesOn ? (state, next.state) : nil
+    }
+
+    @inline(__always)
+    func regexSuccessor(_ state: Int32, _ byte: UInt8) -> Int32 {
+        let known = regexCells[state, byte]
+        return known != RowTable.unknown ? known : regexMiss(state, byte)
+    }
+
+    @inline(never)
+    private func regexMiss(_ state: Int32, _ byte: UInt8) -> Int32 {
+        if failure != nil { return RowTable.dead }
+        let next = tables.regex.step(regexStates[state], byte)
+        let number = isLive(next) ? regexNumber(next) : RowTable.dead
+        if failure == nil { regexCells[state, byte] = number }
+        return number
     }
 
     func isLive(_ state: RegexState) -> Bool {
         if state.node == RegexTable.none { return false }
-        var effort = 2_000
+        var effort = 4_000
         do {
-            return try tables.regex.isLive(state, effort: &effort)
+            return try tables.regex.isLive(state, effort: &effort, workMax: regexWorkEnd)
         } catch {
             failure = error
             return false
@@ -255,7 +344,7 @@ extension Automaton {
                 || Int(state.count) < max(rule.countMin, rule.items.count - 1)
             if counts { next.count += 1 }
             let array = arrays.intern(next)
-            if rule.isUnique {
+            if rule.isUnique, !rule.isGuarded {
                 let inner = frame(.value, item.value, 0, 0)
                 let unique = uniqueItems.intern(
                     UniqueItem(array: array, thread: inner, text: -1))

@@ -17,6 +17,23 @@ final class Automaton {
     var itemSets = Interned<[[UInt8]]>()
     var texts = Interned<TextNode>()
     var freeKeyLives: [FreeKey: Bool] = [:]
+    /// States of regular expressions that texts have come to, with their successors by byte: a
+    /// lazy automaton of its own, shared by all positions. The same for keys without a name.
+    var regexStates = Interned<RegexState>()
+    let regexCells = RowTable(capacity: Automaton.regexStatesMax * 2)
+    var keyStates = Interned<FreeKey>()
+    let keyCells = RowTable(capacity: Automaton.keyStatesMax)
+    var keySets: [Int32: KeySet] = [:]
+    var keyOrder: [Int32] = []
+    /// Keys' states after which any key at all can come, whatever is written.
+    var openKeys: [Int32: Bool] = [:]
+    var regexOwed: [Int] = []
+    var bounded = Interned<BoundedState>()
+    var contentSets: [Int32: ContentSet] = [:]
+    var setBytes = 0
+    var contentOrder: [Int32] = []
+    var suffixSets: [Int32: [UInt64]] = [:]
+    var suffixOrder: [Int32] = []
 
     private var threads: [Int32] = []
     /// Where each configuration's threads begin in `threads`; one more at the end.
@@ -34,9 +51,15 @@ final class Automaton {
     /// room for: a mask begun below the first bound ends below the second.
     static let configurationsMax = 1 << 15
     static let missesMax = 20_000
+    static let regexStatesMax = 1 << 14
+    static let keyStatesMax = 1 << 13
     static let threadsMax = 256
 
     private(set) var misses = 0
+    /// What regular expressions may work in one operation: a fifth of a second at the worst. The
+    /// machine would otherwise search for seconds in a language that a client has thought out.
+    static let regexWorkMax = 60_000
+    private(set) var regexWorkEnd = Automaton.regexWorkMax
     /// Threads of the step that is being taken.
     var out: [Int32] = []
     /// Expression frames already entered in this step: rules may begin with empty ones in a ring.
@@ -52,6 +75,8 @@ final class Automaton {
         var rule: Int32
         var node: Int32
         var patterns: Int32
+        /// Within a character.
+        var lexer: UInt8
     }
 
     init(_ tables: GrammarTables) {
@@ -78,6 +103,10 @@ final class Automaton {
         itemSets = other.itemSets
         texts = other.texts
         freeKeyLives = other.freeKeyLives
+        regexStates = other.regexStates
+        regexOwed = other.regexOwed
+        for _ in regexOwed { regexCells.append() }
+        bounded = other.bounded
         rows = RowTable(capacity: Self.configurationsMax + Self.missesMax + 1_024)
         start = 0
         for thread in other.threads(of: configuration) { out.append(copy(thread, of: other)) }
@@ -113,7 +142,8 @@ final class Automaton {
     /// Whether it has grown so much that its users should move to a new one.
     var isFull: Bool {
         rows.count > Self.configurationsMax || frames.count > 1 << 20
-            || tables.regex.nodes.count > 1 << 18
+            || tables.regex.nodes.count > 1 << 18 || regexOwed.count > Self.regexStatesMax
+            || keyCells.count > Self.keyStatesMax / 2
     }
 
     var configurationCount: Int { rows.count }
@@ -121,7 +151,8 @@ final class Automaton {
     /// About the memory taken.
     var byteCount: Int {
         rows.count * 1_100 + frames.count * 40 + tables.regex.nodes.count * 150
-            + tables.trie.nodes.count * 20
+            + tables.trie.nodes.count * 20 + (regexOwed.count + keyCells.count) * 1_100 
+            + setBytes + masks.count * 19_000
     }
 
     func threads(of configuration: Int32) -> ArraySlice<Int32> {
@@ -195,15 +226,22 @@ final class Automaton {
 
     @inline(never)
     private func miss(_ configuration: Int32, _ byte: UInt8) -> Int32 {
-        misses += 1
+        if failure != nil { return RowTable.dead }
         let next = advance(configuration, by: Int32(byte))
-        rows[configuration, byte] = next
+        // What a budget has cut short is not known.
+        if failure == nil { rows[configuration, byte] = next }
         return next
     }
 
     private func advance(_ configuration: Int32, by symbol: Int32) -> Int32 {
         out.removeAll(keepingCapacity: true)
         entered.removeAll(keepingCapacity: true)
+        let ways = Int(starts[Int(configuration) + 1] - starts[Int(configuration)])
+        misses += 1 + ways / 16
+        if misses > Self.missesMax || tables.regex.work > regexWorkEnd {
+            failure = .tooLarge("more than \(Self.missesMax) new states in one step")
+            return RowTable.dead
+        }
         let low = Int(starts[Int(configuration)])
         let high = Int(starts[Int(configuration) + 1])
         for index in low..<high { step(threads[index], symbol) }
@@ -215,12 +253,18 @@ final class Automaton {
         let key = UInt64(UInt32(bitPattern: configuration)) << 32
             | UInt64(UInt32(bitPattern: token))
         if let known = specials[key] { return known }
+        if failure != nil { return RowTable.dead }
         let next = advance(configuration, by: 256 + token)
-        specials[key] = next
+        if failure == nil { specials[key] = next }
         return next
     }
 
-    func resetMisses() { misses = 0 }
+    /// An operation begins, with all of its budget.
+    func beginOperation() {
+        misses = 0
+        failure = nil
+        regexWorkEnd = tables.regex.work + Self.regexWorkMax
+    }
 
     /// Whether the text may end here.
     func accepts(_ configuration: Int32) -> Bool {
@@ -260,6 +304,7 @@ final class Automaton {
         case .word: stepWord(frame, byte)
         case .text: stepText(frame, byte)
         case .pattern: stepPattern(frame, byte)
+        case .bounded: stepBounded(frame, byte)
         case .literal, .numberLiteral: stepLiteral(frame, byte)
         case .plainNumber: stepPlainNumber(frame, byte)
         case .number: stepNumber(frame, byte)

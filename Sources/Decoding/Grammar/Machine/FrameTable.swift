@@ -2,7 +2,7 @@
 /// which the text can go on. Equal chains are one number, so a thread is an `Int32`.
 struct Frame: Equatable, Sendable {
     enum Kind: Int32, Sendable {
-        case done, space, value, word, text, pattern, literal, numberLiteral, plainNumber, number
+        case done, space, value, word, text, pattern, bounded, literal, numberLiteral, plainNumber, number
         case arrayFirst, arrayNext, arrayItem, uniqueItem
         case objectFirst, objectNext, objectKey, key, colon
         case expression, repetition, sequence, match, members, memberKey
@@ -94,6 +94,15 @@ struct ArrayState: Hashable, Sendable {
     var counted: [Int32]
     /// Which of `unique` items stand already.
     var items: Int32
+}
+
+/// How far a string under a pattern and bounds of its length is written.
+struct BoundedState: Hashable, Sendable {
+    /// Number of the pattern's state.
+    var content: Int32
+    /// Characters begun.
+    var begun: Int32
+    var lexer: UInt8
 }
 
 /// How far a key is written.

@@ -18,6 +18,11 @@ struct GrammarTables: Sendable {
     var keepsKeyOrder = false
     /// Whether 1.0 is no integer, as until draft 4.
     var integersHaveNoPoint = false
+    /// Whether what stood before matters beside the machine: see ``JSONGuard``.
+    var isGuarded = false
+    var hasGuardedArrays = false
+    /// Whether there is more to a text than one JSON value.
+    var isMixed = true
 }
 
 /// The ways to write one value.
@@ -47,8 +52,10 @@ struct ValueRule: Sendable {
 struct StringRule: Sendable {
     var lengthMin: Int
     var lengthMax: Int
-    /// Code of a ``RegexState``, or -1: then lengths are counted.
+    /// Code of a ``RegexState``, or -1.
     var pattern: Int32
+    /// Whether lengths are counted beside the pattern; else it says them itself.
+    var isBounded = false
 }
 
 struct ArrayRule: Sendable {
@@ -63,6 +70,8 @@ struct ArrayRule: Sendable {
     var countMin: Int
     var countMax: Int
     var isUnique: Bool
+    /// Whether items are kept different outside of the machine, which has too many of them.
+    var isGuarded = false
     var containing: [(least: Int, most: Int)]
     /// How many different items there are, when that is few.
     var distinct: Int?
@@ -133,10 +142,25 @@ package struct MemberStyle: Sendable, Hashable {
     package var beforeKey: String
     package var afterKey: String
     package var afterValue: String
+    /// Texts that no key and no value holds, at any depth: what a reader takes for their end.
+    package var marks: [String]
+    /// Those parts of the four that are tokens without text.
+    package var tokens: [String: Int32] = [:]
+    /// Line breaks around marks may be left out.
+    package var linesAreOptional = false
 
-    package init(beforeKey: String, afterKey: String, afterValue: String) {
+    package init(
+        beforeKey: String, afterKey: String, afterValue: String, marks: [String] = []
+    ) {
         self.beforeKey = beforeKey
         self.afterKey = afterKey
         self.afterValue = afterValue
+        self.marks = marks
+    }
+
+    /// A text in which tokens without text are those.
+    func pieces(_ text: String) -> [GrammarExpression] {
+        GrammarExpression.pieces(
+            of: text, tokens: tokens, linesAreOptional: linesAreOptional)
     }
 }

@@ -84,9 +84,13 @@ extension RegexTable {
 
     /// Whether any text is accepted from `state`: a breadth-first search, remembered.
     ///
-    /// - Parameter effort: states the search may visit; it is counted down.
+    /// - Parameters:
+    ///   - effort: states the search may visit; it is counted down.
+    ///   - workMax: where ``work`` must stay below.
     /// - Throws: ``GrammarError/tooLarge`` when the effort is spent.
-    mutating func isLive(_ state: RegexState, effort: inout Int) throws(GrammarError) -> Bool {
+    mutating func isLive(
+        _ state: RegexState, effort: inout Int, workMax: Int = .max
+    ) throws(GrammarError) -> Bool {
         if state.node == Self.none { return false }
         if flags[Int(state.node)].isDisjoint(with: .doubtful) { return true }
         if let known = liveStates[state] { return known }
@@ -106,7 +110,7 @@ extension RegexTable {
                 return true
             }
             effort -= 1
-            if effort < 0 {
+            if effort < 0 || work > workMax {
                 throw .tooLarge("a regular expression whose emptiness takes too long to decide")
             }
             for byte in bytes {

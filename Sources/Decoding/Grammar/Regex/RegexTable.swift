@@ -51,6 +51,9 @@ struct RegexTable: Sendable {
     /// What searches have found out: state → whether some text is accepted from it.
     var liveStates: [RegexState: Bool] = [:]
     var loopingStates: [RegexState: Bool] = [:]
+    /// Steps taken so far: what budgets are counted in. About a microsecond each.
+    private(set) var work = 0
+    private var shortest: [Node: Int] = [:]
 
     init() {
         _ = intern(Content(kind: .empty))
@@ -320,6 +323,7 @@ struct RegexTable: Sendable {
         let key = UInt64(UInt32(bitPattern: node)) << 10 | UInt64(byte) << 2
             | UInt64(before.rawValue)
         if let known = derivatives[key] { return known }
+        work += 1 + content.list.count
         let result = composed(content, byte, before)
         if derivatives.count > 1 << 18 { derivatives.removeAll(keepingCapacity: true) }
         derivatives[key] = result
@@ -384,6 +388,29 @@ struct RegexTable: Sendable {
         let value = UInt32(tail.b) << 6 | UInt32(byte & 0x3F)
         if tail.c == 1 { return sets[Int(tail.a)].contains(value) ? Self.epsilon : Self.none }
         return self.tail(tail.a, value, tail.c - 1)
+    }
+
+    /// Characters of the shortest text of `node`, one begun already apart; nil when only a search
+    /// could tell.
+    mutating func lengthMin(_ node: Node) -> Int? {
+        if !flags[Int(node)].isDisjoint(with: .doubtful) { return nil }
+        if let known = shortest[node] { return known }
+        let content = nodes[Int(node)]
+        var length = 0
+        switch content.kind {
+        case .set: length = 1
+        case .concatenation:
+            length = (lengthMin(content.a) ?? 0) + (lengthMin(content.b) ?? 0)
+        case .alternation: length = content.list.map { lengthMin($0) ?? 0 }.min() ?? 0
+        case .repetition:
+            let (product, isOver) = (lengthMin(content.a) ?? 0)
+                .multipliedReportingOverflow(by: Int(content.b))
+            length = isOver ? .max : product
+        default: break
+        }
+        length = min(length, 1 << 40)
+        shortest[node] = length
+        return length
     }
 
     /// `node` where `^` can no longer hold.

@@ -95,7 +95,12 @@ struct SchemaLowering {
         var rule = StringRule(
             lengthMin: shape.lengthMin, lengthMax: shape.lengthMax, pattern: -1)
         if shape.pattern != RegexTable.anything {
-            let node = normalizer.regex.conjoined([shape.pattern, normalizer.lengths(shape)])
+            // Counted apart, lengths do not multiply the pattern's states.
+            let isFree = shape.lengthMin == 0 && shape.lengthMax == .max
+            rule.isBounded = !isFree && normalizer.regex.lengthMin(shape.pattern) != nil
+            let node = rule.isBounded
+                ? shape.pattern
+                : normalizer.regex.conjoined([shape.pattern, normalizer.lengths(shape)])
             rule.pattern = normalizer.regex.initial(node).code
         }
         tables.strings.append(rule)
@@ -261,7 +266,7 @@ struct SchemaLowering {
         while at < order.count, at < 2_000 {
             let states = order[at]
             at += 1
-            try normalizer.budget.spend(1 + states.count)
+            try normalizer.budget.spend(2 * states.count * bytes.count)
             var matched: UInt64 = 0
             for (index, state) in states.enumerated() where normalizer.regex.accepts(state) {
                 matched |= 1 << UInt64(index)
@@ -398,6 +403,9 @@ struct SchemaLowering {
 
     private mutating func settleDistinct(_ index: Int) {
         let rule = tables.arrays[index]
+        let items = rule.items.joined()
+        tables.arrays[index].isGuarded = rule.isUnique && rule.countMax > 1
+            && items.contains { tables.values[Int($0.value)].texts == nil }
         guard rule.isUnique, rule.items.count == 1, rule.items[0].count == 1,
             let texts = tables.values[Int(rule.items[0][0].value)].texts
         else { return }

@@ -181,6 +181,9 @@ final class SchemaNormalizer {
         return result
     }
 
+    /// What a step of a regular expression's derivatives costs, in those of the compiler.
+    private static let stepsOfWork = 50
+
     func intersection(
         _ a: StringShape, _ b: StringShape
     ) throws(GrammarError) -> StringShape? {
@@ -202,8 +205,11 @@ final class SchemaNormalizer {
         }
         if result.pattern != RegexTable.anything {
             var effort = budget.limits.searchStates
-            let isLive = try regex.isLive(regex.initial(result.pattern), effort: &effort)
-            try budget.spend(200 * (budget.limits.searchStates - effort))
+            let before = regex.work
+            let isLive = try regex.isLive(
+                regex.initial(result.pattern), effort: &effort,
+                workMax: before + budget.stepsLeft / Self.stepsOfWork)
+            try budget.spend(Self.stepsOfWork * (regex.work - before))
             if !isLive { return nil }
         }
         return result
