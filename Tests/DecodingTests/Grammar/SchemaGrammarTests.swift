@@ -123,7 +123,7 @@ import Testing
     @Test func hostileSchemasAreRefused() throws {
         let patterns = (0..<50).map { index in
             let letter = Character(Unicode.Scalar(UInt8(97 + index % 26)))
-            return ("^.*\(letter).{\(index / 26 + 3)}$", JSONValue(["type": "integer"]))
+            return ("^.*\(letter).{\(index / 26 + 3)}$", ["type": "integer"] as JSONValue)
         }
         let schema = JSONValue(members: [
             ("type", "object"), ("patternProperties", JSONValue(members: patterns)),
