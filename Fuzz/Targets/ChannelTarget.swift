@@ -51,7 +51,11 @@ private func channelSeeds() -> [[UInt8]] {
         .leftQueue(id), .ended(id), .prompt(id, [event], Usage()), .token(id, event, Usage()),
         .finish(id, Finish(reason: .stop, stopToken: 2, usage: Usage()), last: event),
         .failure(id, .stepFailed("x")), .step(StepReport(), isStep: true, newTokens: 1),
-        .didShed(used: 1, cached: 2), .stopped,
+        .didShed(used: 1, cached: 2), .stopped, .failure(id, .grammar(.tooLarge("x", path: "#"))),
+        .vocabulary(FormVocabulary(tokens: [[97], [], [98, 99]], endTokens: [1])),
+        .submit(
+            SubmittedSequence(
+                request: request, form: FormText(source: #"{"regex":"x"}"#, goesOn: true))),
     ]
     return frames.map { frame in
         var coder = WireCoder(appendingTo: [frame.kind.isForEngine ? 1 : 0])

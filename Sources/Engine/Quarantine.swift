@@ -56,7 +56,8 @@ extension GenerationRequest {
         var hasher = Hasher()
         hasher.combine(prompt)
         hasher.combine(promptLogprobs)
-        hasher.combine(constraint.map { ObjectIdentifier($0.grammar) })
+        hasher.combine(constraint?.grammar.source)
+        hasher.combine(constraint?.goesOn)
         hasher.combine(computed)
         return hasher.finalize()
     }

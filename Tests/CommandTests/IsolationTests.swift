@@ -9,6 +9,7 @@ import Synchronization
 import TestKit
 import Testing
 
+@testable import AutoGLMChat
 @testable import AutoGLMCommand
 @testable import AutoGLMEngine
 
@@ -93,6 +94,15 @@ import Testing
 
     // MARK: The same bytes
 
+    private static let schema = #""response_format":{"type":"json_schema","json_schema":{"name":"#
+        + #""river","strict":true,"schema":{"type":"object","properties":{"zone":{"enum":["Æ",2]},"#
+        + #""length":{"type":"integer","maximum":99},"names":{"type":"array","maxItems":2,"items":"#
+        + #"{"type":"string","maxLength":8}}},"required":["zone","length","names"],"#
+        + #""additionalProperties":false}}}"#
+    private static let tool = #""tools":[{"type":"function","function":{"name":"look","strict":true,"#
+        + #""parameters":{"type":"object","properties":{"at":{"type":"string","maxLength":9},"far":"#
+        + #"{"type":"boolean"}},"required":["at","far"],"additionalProperties":false}}}]"#
+
     private static let chats = [
         #""seed":11,"temperature":1.3,"max_tokens":40,"logprobs":true,"top_logprobs":5"#,
         #""seed":7,"n":3,"temperature":1,"max_tokens":25"#,
@@ -105,6 +115,19 @@ import Testing
         #""temperature":0,"max_tokens":40,"tool_choice":"required","tools":[{"type":"function","#
             + #""function":{"name":"look","parameters":{"type":"object"}}},{"type":"function","#
             + #""function":{"name":"leap","parameters":{"type":"object"}}}]"#,
+        // Forms: compiled here, followed there.
+        #""temperature":0,"max_tokens":80,"response_format":{"type":"json_object"}"#,
+        schema + #","seed":4,"n":2,"temperature":1.2,"max_tokens":90"#,
+        schema + #","temperature":0,"max_tokens":90,"stream":true,"logprobs":true"#,
+        #""seed":1,"temperature":1.5,"max_tokens":40,"structured_outputs":{"regex":"#
+            + #""(ab|ba|c[d-z]){3,6}xyz?"}"#,
+        #""seed":2,"n":3,"max_tokens":9,"stream":true,"guided_choice":["yes","no","maybe"]"#,
+        #""temperature":0,"max_tokens":60,"guided_grammar":"root ::= \"a\" (\"b\" | \"é\")+ \"!\"""#,
+        tool + #","seed":9,"max_tokens":90,"tool_choice":{"type":"function","function":"#
+            + #"{"name":"look"}}"#,
+        tool + #","seed":6,"n":2,"max_tokens":90,"tool_choice":"required","stream":true"#,
+        tool + #","seed":8,"max_tokens":60"#,
+        #""max_tokens":5,"structured_outputs":{"regex":"("}"#,
         #""max_tokens":100000"#, #""temperature":9"#, #""max_tokens":2,"n":300"#,
     ]
     private static let completions = [
@@ -189,7 +212,7 @@ import Testing
         let found = try await answers(apart).map(joined)
         #expect(found.count == expected.count)
         for (mine, theirs) in zip(found, expected) { #expect(mine == theirs) }
-        #expect(expected.count { $0.contains(" 200 OK") || !$0.hasPrefix("HTTP") } >= 12)
+        #expect(expected.count { $0.contains(" 200 OK") || !$0.hasPrefix("HTTP") } >= 21)
     }
 
     @Test func cancellingAndClosingFreeWhatWasHeld() async throws {
@@ -211,6 +234,57 @@ import Testing
         model.close()
         await wait { engines().isEmpty }
         #expect(throws: AdmissionError.self) { try model.engine.generate(request(1)) }
+    }
+
+    /// Until its form is compiled, the engine thread does not know a request.
+    @Test func requestsWithFormsAreAbortedReplacedAndStopped() async throws {
+        let model = try Self.model(isolated: true)
+        let engine = model.engine
+        func form(_ word: Int32) async throws -> GenerationRequest {
+            var options = AnswerOptions()
+            options.form = OutputForm(.regex("(a|b){1500}\\d{\(word)}"), field: "regex")
+            var request = request(word, tokens: 3_000)
+            request.sampling.ignoreEOS = false
+            request.constraint = try await model.constraint(options)
+            return request
+        }
+        let requests = try await [form(10), form(11), form(12)]
+        for request in requests {
+            // Before and while it is compiled, and after.
+            for time in [0, 1, 20] {
+                let stream = try engine.generate(request)
+                try await Task.sleep(for: .milliseconds(time))
+                stream.abort()
+            }
+        }
+        await wait { engine.status.running == 0 && engine.status.waiting == 0 }
+        let whole = await read(try engine.generate(requests[0]))
+        #expect(whole.error == nil && whole.tokens.count > 20)
+        // A new process knows neither vocabulary nor grammars.
+        let stream = try engine.generate(requests[1])
+        await wait { engine.status.running == 1 }
+        kill(try #require(engines().first), SIGKILL)
+        #expect(await read(stream).error == .engineRestarted)
+        await wait { !engine.status.isRestarting }
+        let again = await read(try engine.generate(requests[0]))
+        #expect(again.tokens == whole.tokens && again.error == nil)
+        let last = try requests.map { try engine.generate($0) }
+        model.close()
+        for stream in last { #expect(await read(stream).error == .shuttingDown) }
+        await wait { engines().isEmpty }
+    }
+
+    /// It is the one that can be replaced.
+    @Test func memoryThatRunsOutTakesTheEngineFirst() throws {
+        func adjustment(_ process: pid_t) throws -> Int {
+            let text = try String(
+                contentsOfFile: "/proc/\(process)/oom_score_adj", encoding: .utf8)
+            return try #require(Int(text.trimmingCharacters(in: .whitespacesAndNewlines)))
+        }
+        let model = try Self.model(isolated: true)
+        defer { model.close() }
+        let mine = try adjustment(getpid())
+        #expect(try adjustment(try #require(engines().first)) == min(mine + 500, 1_000))
     }
 
     // MARK: Deaths

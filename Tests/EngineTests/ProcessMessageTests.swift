@@ -131,13 +131,18 @@ import Testing
                 id: SequenceID(12), prompt: request.prompt, maxTokens: 17, priority: 7,
                 tenant: request.tenant, arrival: .milliseconds(5), startBy: .seconds(6),
                 finishBy: .seconds(7), wantsPromptLogits: true),
-            request: request, seed: 99, isSuspect: true)
+            request: request, seed: 99, isSuspect: true,
+            form: FormText(source: #"{"regex":"ä"}"#, goesOn: true))
     }
+
+    static let vocabulary = FormVocabulary(tokens: [[0xFF, 0], [], [0x61]], endTokens: [1, 2])
 
     static let errors: [GenerationError] = [
         .queueTimeout(waited: .milliseconds(3), limit: .seconds(30)),
         .deadlineExceeded(limit: .seconds(2)), .notANumber, .stepFailed("out of ä"),
-        .engineRestarted, .shuttingDown, .cancelled,
+        .engineRestarted, .shuttingDown, .cancelled, .grammar(.deadEnd), .grammar(.cancelled),
+        .grammar(.invalid(reason: "ä", path: "#/a")), .grammar(.unsupported("x")),
+        .grammar(.tooLarge("much", path: "#")), .grammar(.unsatisfiable(path: "#/b")),
     ]
 
     static func frames() -> [EngineFrame] {
@@ -145,7 +150,8 @@ import Testing
         var finish = Finish(reason: .stop, stopToken: 3, stopString: "x", usage: usage())
         var all: [EngineFrame] = [
             .configure(configuration()), .submit(submitted()), .abort(id), .shed(cachedMax: 4),
-            .stop, .loading(done: 1, total: 2), .ready(description()), .failed(reason: "no file"),
+            .stop, .vocabulary(vocabulary), .loading(done: 1, total: 2), .ready(description()),
+            .failed(reason: "no file"),
             .beat(EngineBeat(progress: .max, failedSteps: 2)), .started([id, SequenceID(1)]),
             .leftQueue(id), .ended(id), .prompt(id, [TokenEvent(token: 4), event], usage()),
             .token(id, event, usage()), .finish(id, finish, last: event),
@@ -195,7 +201,8 @@ import Testing
             }
         }
         check(Self.sampling(), SamplingParameters())
-        check(Self.request(), GenerationRequest(prompt: []))
+        // Its constraint crosses as the text it was compiled from.
+        check(Self.request(), GenerationRequest(prompt: []), except: ["constraint"])
         check(Self.timeline(), RequestTimeline())
         check(Self.usage(), Usage())
         check(Self.report(), StepReport())
@@ -205,6 +212,8 @@ import Testing
         check(
             Self.submitted().sequence,
             SequenceRequest(id: SequenceID(0), prompt: [], maxTokens: 0))
+        if let form = Self.submitted().form { check(form, FormText()) }
+        check(Self.vocabulary, FormVocabulary())
         check(Self.configuration(), EngineConfiguration(), except: ["options"])
         // What is called back, and what the queue needs, stays with the front.
         check(
@@ -297,6 +306,29 @@ import Testing
             }
             guard let frame = try? read(bytes, isForEngine: isForEngine) else { continue }
             _ = try? self.bytes(frame)
+        }
+    }
+
+    @Test func aVocabularyHasOnlyItsOwnEndTokens() throws {
+        for end in [Int32(-1), 3] {
+            var vocabulary = Self.vocabulary
+            vocabulary.endTokens = [1, end]
+            #expect(throws: WireError.self) { try bytes(.vocabulary(vocabulary)) }
+        }
+    }
+
+    /// What is longer than its place is cut, not lost.
+    @Test func longReasonsAreCut() throws {
+        let long = String(repeating: "ä", count: 9_001)
+        for error in [
+            GenerationError.stepFailed(long), .grammar(.tooLarge(long, path: "#/" + long)),
+        ] {
+            let bytes = try bytes(.failure(SequenceID(1), error))
+            guard case .failure(_, let copy) = try read(bytes, isForEngine: false) else {
+                Issue.record("another message")
+                continue
+            }
+            #expect("\(copy)".contains("äää"))
         }
     }
 

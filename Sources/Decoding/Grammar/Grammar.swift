@@ -8,13 +8,19 @@ import Synchronization
 /// ``GrammarState/accept(_:)``. Threads may share a grammar: a lock lets one at a time at its
 /// machine, for microseconds.
 package final class Grammar: Sendable {
+    /// What it was compiled from.
+    package let source: GrammarSource
     package let vocabulary: TokenTrie
     /// Schema keywords and formats that nothing enforces, as JSON pointers.
     package let annotations: [String]
     let tables: GrammarTables
     private let current: Mutex<SharedAutomaton>
 
-    private init(_ tables: GrammarTables, _ annotations: [String], _ vocabulary: TokenTrie) {
+    private init(
+        _ source: GrammarSource, _ tables: GrammarTables, _ annotations: [String],
+        _ vocabulary: TokenTrie
+    ) {
+        self.source = source
         self.tables = tables
         self.annotations = annotations
         self.vocabulary = vocabulary
@@ -29,7 +35,7 @@ package final class Grammar: Sendable {
     ) throws(GrammarError) -> Grammar {
         var compiler = GrammarCompiler(limits, isCancelled: isCancelled)
         try compiler.compile(source)
-        let grammar = Grammar(compiler.tables, compiler.annotations, vocabulary)
+        let grammar = Grammar(source, compiler.tables, compiler.annotations, vocabulary)
         try grammar.tryFirstMask()
         return grammar
     }

@@ -16,7 +16,8 @@ package final class TokenTrie: Sendable {
     package let tokenCount: Int
     /// Tokens that end the text.
     package let endTokens: [Int32]
-    let tokens: [[UInt8]]
+    /// The bytes of each token; none for those that stand for no text.
+    package let tokens: [[UInt8]]
     let all: [Node]
     let rest: [Node]
     /// `plain[n]`: tokens of at most n whole characters, none of which a JSON string escapes.

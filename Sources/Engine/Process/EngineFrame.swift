@@ -5,7 +5,7 @@ import AutoGLMScheduling
 enum FrameKind: UInt8, CaseIterable {
     // To the engine
     case configure = 1
-    case submit, abort, shed, stop
+    case submit, abort, shed, stop, vocabulary
     // From the engine
     case loading = 64
     case ready, failed, beat, started, leftQueue, ended, prompt, token, finish, failure, step,
@@ -15,7 +15,9 @@ enum FrameKind: UInt8, CaseIterable {
     var bytesMax: Int {
         switch self {
         // A prompt of the longest context there can be, 2²⁴ tokens, and the rest of a request.
-        case .submit: 64 << 20 + 1 << 20
+        case .submit: (64 << 20) + (8 << 20)
+        // A million tokens of 60 bytes.
+        case .vocabulary: 64 << 20
         case .configure, .ready, .started, .prompt: 1 << 20
         case .failed, .failure: 16 << 10
         case .finish, .token, .step: 4 << 10
@@ -33,6 +35,7 @@ enum EngineFrame {
     case abort(SequenceID)
     case shed(cachedMax: Int)
     case stop
+    case vocabulary(FormVocabulary)
 
     /// Bytes of weights read, and in all.
     case loading(done: Int, total: Int)
@@ -58,6 +61,7 @@ enum EngineFrame {
         case .abort: .abort
         case .shed: .shed
         case .stop: .stop
+        case .vocabulary: .vocabulary
         case .loading: .loading
         case .ready: .ready
         case .failed: .failed
@@ -84,6 +88,7 @@ enum EngineFrame {
         case .abort: self = .abort(id)
         case .shed: self = .shed(cachedMax: 0)
         case .stop: self = .stop
+        case .vocabulary: self = .vocabulary(FormVocabulary())
         case .loading: self = .loading(done: 0, total: 0)
         case .ready: self = .ready(EngineDescription())
         case .failed: self = .failed(reason: "")
@@ -164,6 +169,9 @@ enum EngineFrame {
             try c.size(&cachedMax, "blocks to keep")
             self = .shed(cachedMax: cachedMax)
         case .stop, .stopped: break
+        case .vocabulary(var value):
+            try value.wire(&c)
+            self = .vocabulary(value)
         case .loading(var done, var total):
             try c.size(&done, "bytes read")
             try c.size(&total, "bytes in all")

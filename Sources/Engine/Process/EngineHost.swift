@@ -12,12 +12,14 @@ package final class EngineHost: EngineSurroundings {
     let queueTimeout: Duration
     let start: RequestTimeline.Instant
     private let outbox: Outbox
+    private let forms = FormQueue()
 
     /// The descriptors that the process is started with.
     package static let channel: Int32 = 3
     package static let memory: Int32 = 4
     /// sysexits.h's EX_SOFTWARE: what came through the channel made no sense.
     private static let exitCode: Int32 = 70
+    private static let oomAdjustment = 500
 
     init(
         shape: EngineShape, queueTimeout: Duration, start: RequestTimeline.Instant, outbox: Outbox
@@ -45,6 +47,7 @@ package final class EngineHost: EngineSurroundings {
         // A dump would hold what clients have sent.
         var limit = rlimit(rlim_cur: 0, rlim_max: 0)
         _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &limit)
+        offerToEndFirst()
         MemoryLimits.settleAllocator()
         let socket = FrameSocket(channel)
         var reader = FrameReader(socket, isForEngine: true)
@@ -63,6 +66,23 @@ package final class EngineHost: EngineSurroundings {
             report("\(error)")
             return exitCode
         }
+    }
+
+    /// When memory runs out, the system is to end this process, which is replaced, and not the
+    /// front: it counts as if it had so many thousandths of all memory more. Where that cannot be
+    /// said (no `/proc`), the one with more memory ends, which is mostly this one.
+    private static func offerToEndFirst() {
+        let file = unsafe open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC)
+        guard file >= 0 else { return }
+        defer { _ = close(file) }
+        var digits = [UInt8](repeating: 0, count: 16)
+        let count = unsafe digits.withUnsafeMutableBytes {
+            unsafe pread(file, $0.baseAddress, $0.count, 0)
+        }
+        let words = digits.prefix(max(count, 0)).filter { $0 > 0x20 }
+        let inherited = Int(String(decoding: words, as: UTF8.self)) ?? 0
+        let raised = Array("\(min(inherited + oomAdjustment, 1_000))".utf8)
+        _ = unsafe raised.withUnsafeBytes { unsafe pwrite(file, $0.baseAddress, $0.count, 0) }
     }
 
     private static func isSocket(_ descriptor: Int32) -> Bool {
@@ -91,6 +111,9 @@ package final class EngineHost: EngineSurroundings {
                 loaded.model, epoch: 0, Scheduler.Limits(host.shape, options), host,
                 onStepping: { notes.write($0) })
             guard let run else { throw EngineError.noThread }
+            guard EngineThread({ host.forms.work() }).map({ $0.detach() }) != nil else {
+                throw EngineError.noThread
+            }
             heart.follow(run)
             outbox.add(.ready(loaded.description))
             host.flush()
@@ -110,9 +133,16 @@ package final class EngineHost: EngineSurroundings {
         while let frame = try reader.next() {
             switch frame {
             case .submit(let submitted): accept(submitted, run)
-            case .abort(let id): run.post(.abort(id))
+            case .vocabulary(let vocabulary):
+                guard vocabulary.tokens.count <= shape.vocabulary else {
+                    throw WireError("\(vocabulary.tokens.count) tokens are more than there are")
+                }
+                forms.add(vocabulary)
+            case .abort(let id):
+                if forms.forget(id) { end(id, .cancelled) } else { run.post(.abort(id)) }
             case .shed(let cachedMax): run.post(.shed(cachedMax: cachedMax))
             case .stop:
+                for id in forms.forgetAll() { end(id, .shuttingDown) }
                 run.post(.stop)
                 run.join(patience: .seconds(5))
                 _ = outbox.flush()
@@ -126,17 +156,37 @@ package final class EngineHost: EngineSurroundings {
 
     private func accept(_ submitted: SubmittedSequence, _ run: ThreadRun) {
         let id = submitted.sequence.id
-        if let problem = problem(submitted) {
-            outbox.add(.failure(id, .stepFailed(problem)))
-            ended(id, epoch: 0)
-            return flush()
+        if let problem = problem(submitted) { return end(id, .stepFailed(problem)) }
+        guard let form = submitted.form else { return post(submitted, nil, run) }
+        forms.add(form, of: id) { [self] result in
+            switch result {
+            case .success(let constraint): post(submitted, constraint, run)
+            case .failure(let error):
+                // The front has compiled it: this is not the client's fault.
+                end(id, .stepFailed("a form did not compile again: \(error)"))
+            }
         }
+    }
+
+    private func post(
+        _ submitted: SubmittedSequence, _ constraint: Constraint?, _ run: ThreadRun
+    ) {
+        let id = submitted.sequence.id
+        var request = submitted.request
+        request.constraint = constraint
         run.post(
             .submit(
                 Submission(
-                    sequence: submitted.sequence, request: submitted.request, seed: submitted.seed,
+                    sequence: submitted.sequence, request: request, seed: submitted.seed,
                     sink: FrameSink(id: id, outbox: outbox) { run.post(.abort(id)) },
                     choice: 0, isSuspect: submitted.isSuspect)))
+    }
+
+    /// The end of a sequence that the engine thread has never seen.
+    private func end(_ id: SequenceID, _ error: GenerationError) {
+        outbox.add(.failure(id, error))
+        ended(id, epoch: 0)
+        flush()
     }
 
     /// The front has checked it; but a front gone wrong must not become an engine gone wrong.

@@ -42,6 +42,29 @@ struct SubmittedSequence: Sendable {
     var request = GenerationRequest(prompt: [])
     var seed: UInt64 = 0
     var isSuspect = false
+    /// The request's constraint, which is compiled anew.
+    var form: FormText?
+}
+
+/// What a constraint is compiled from.
+struct FormText: Sendable {
+    /// The grammar's source as text: see `GrammarSource.text`.
+    var source = ""
+    var goesOn = false
+}
+
+extension FormText {
+    init(_ constraint: Constraint) {
+        self.init(source: constraint.grammar.source.text, goesOn: constraint.goesOn)
+    }
+}
+
+/// The vocabulary over which the forms of what is submitted later are compiled. It is sent before
+/// the first of them: most engines never see one.
+struct FormVocabulary: Sendable {
+    /// The bytes of each token; none for those that stand for no text.
+    var tokens: [[UInt8]] = []
+    var endTokens: [Int32] = []
 }
 
 /// A sign of life.
@@ -144,10 +167,42 @@ extension SubmittedSequence: WireValue {
         try c.optional(&sequence.finishBy, of: .zero, wireDuration)
         try c.integer(&seed)
         try c.flag(&isSuspect)
+        try c.optional(&form, of: FormText(), wireValue)
         if c.isReading {
             sequence.prompt = request.prompt
             sequence.tenant = request.tenant
             sequence.wantsPromptLogits = request.promptLogprobs
+        }
+    }
+}
+
+extension FormText: WireValue {
+    /// JSON in which every byte of the longest source is escaped.
+    private static let bytesMax = 8 * GrammarLimits().sourceBytes
+
+    mutating func wire(_ c: inout WireCoder) throws(WireError) {
+        try c.text(&source, max: Self.bytesMax, "a form")
+        try c.flag(&goesOn)
+    }
+}
+
+extension FormVocabulary: WireValue {
+    /// What the vocabulary's tree has room for.
+    private static let tokensMax = 1 << 24 - 1
+    private static let tokenBytesMax = 256
+
+    mutating func wire(_ c: inout WireCoder) throws(WireError) {
+        try c.list(&tokens, max: Self.tokensMax, "tokens", of: []) {
+            (c, bytes) throws(WireError) in
+            try c.list(&bytes, max: Self.tokenBytesMax, "a token's bytes", of: 0) {
+                (c, byte) throws(WireError) in try c.integer(&byte)
+            }
+        }
+        let last = Int32(clamping: tokens.count - 1)
+        try c.list(&endTokens, max: 4_096, "end tokens", of: 0) {
+            (c, token) throws(WireError) in
+            try c.integer(&token)
+            guard token >= 0, token <= last else { throw WireError("an end token is none") }
         }
     }
 }

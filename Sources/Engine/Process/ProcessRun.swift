@@ -1,3 +1,4 @@
+import AutoGLMDecoding
 import AutoGLMScheduling
 import Synchronization
 
@@ -223,12 +224,20 @@ final class ProcessRun: EngineRun {
     // MARK: The writing thread
 
     private func write(to child: EngineChild) {
+        /// That which the other side compiles forms over.
+        var known: TokenTrie?
         while true {
             let commands = mailbox.takeAll(blocking: true) {}
             if ended.isRaised || isAbandoned { return }
             var coder = WireCoder()
             for command in commands {
-                do throws(WireError) { try EngineFrame(command).write(to: &coder) } catch {
+                do throws(WireError) {
+                    if let trie = command.vocabulary, trie !== known {
+                        try EngineFrame.vocabulary(FormVocabulary(trie)).write(to: &coder)
+                        known = trie
+                    }
+                    try EngineFrame(command).write(to: &coder)
+                } catch {
                     guard case .submit(let submission) = command else { continue }
                     let shared = state.withLock { $0.shared }
                     shared?.fail(submission.sequence.id, .stepFailed("\(error)"))
@@ -240,6 +249,20 @@ final class ProcessRun: EngineRun {
     }
 }
 
+extension EngineCommand {
+    /// Of the constraint of what is submitted.
+    fileprivate var vocabulary: TokenTrie? {
+        guard case .submit(let submission) = self else { return nil }
+        return submission.request.constraint?.grammar.vocabulary
+    }
+}
+
+extension FormVocabulary {
+    fileprivate init(_ trie: TokenTrie) {
+        self.init(tokens: trie.tokens, endTokens: trie.endTokens)
+    }
+}
+
 extension EngineFrame {
     fileprivate init(_ command: EngineCommand) {
         switch command {
@@ -247,7 +270,8 @@ extension EngineFrame {
             self = .submit(
                 SubmittedSequence(
                     sequence: submission.sequence, request: submission.request,
-                    seed: submission.seed, isSuspect: submission.isSuspect))
+                    seed: submission.seed, isSuspect: submission.isSuspect,
+                    form: submission.request.constraint.map { FormText($0) }))
         case .abort(let id): self = .abort(id)
         case .shed(let cachedMax): self = .shed(cachedMax: cachedMax)
         case .stop: self = .stop

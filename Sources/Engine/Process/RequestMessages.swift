@@ -8,6 +8,7 @@ extension GenerationRequest: WireValue {
     private static let promptMax = 1 << 24
     private static let tenantBytesMax = 4_096
 
+    /// All but the constraint, which crosses as a ``FormText``.
     mutating func wire(_ c: inout WireCoder) throws(WireError) {
         try c.list(&prompt, max: Self.promptMax, "the prompt", of: 0) {
             (c, token) throws(WireError) in try c.integer(&token)
@@ -139,31 +140,70 @@ extension Finish: WireValue {
     }
 }
 
+extension GrammarError: WireValue {
+    private static let textBytesMax = 4_096
+
+    mutating func wire(_ c: inout WireCoder) throws(WireError) {
+        var number: UInt8
+        var (text, path) = ("", path.map { shortened($0, to: Self.textBytesMax) })
+        switch self {
+        case .invalid(let reason, _): (number, text) = (0, reason)
+        case .unsupported(let thing, _): (number, text) = (1, thing)
+        case .tooLarge(let thing, _): (number, text) = (2, thing)
+        case .unsatisfiable: number = 3
+        case .deadEnd: number = 4
+        case .cancelled: number = 5
+        }
+        text = shortened(text, to: Self.textBytesMax)
+        try c.integer(&number)
+        try c.text(&text, max: Self.textBytesMax, "a reason")
+        try c.optional(&path, of: "") { (c, path) throws(WireError) in
+            try c.text(&path, max: Self.textBytesMax, "a path")
+        }
+        switch number {
+        case 0: self = .invalid(reason: text, path: path)
+        case 1: self = .unsupported(text, path: path)
+        case 2: self = .tooLarge(text, path: path)
+        case 3: self = .unsatisfiable(path: path)
+        case 4: self = .deadEnd
+        case 5: self = .cancelled
+        default: throw WireError("a grammar's error of the unknown kind \(number)")
+        }
+    }
+}
+
+/// At most so many bytes of it.
+private func shortened(_ text: String, to count: Int) -> String {
+    guard text.utf8.count > count else { return text }
+    // A character that is cut through becomes three bytes.
+    return String(decoding: text.utf8.prefix(count - 8), as: UTF8.self)
+}
+
 extension GenerationError: WireValue {
     private static let reasonBytesMax = 8_192
 
-    /// A number for each case, two times and a text: what some case needs, all have.
+    /// A number for each case, two times, a text and a grammar's error: what some case needs, all
+    /// have.
     mutating func wire(_ c: inout WireCoder) throws(WireError) {
         var number: UInt8
         var (first, second, text) = (Duration.zero, Duration.zero, "")
+        var grammar: GrammarError?
         switch self {
         case .queueTimeout(let waited, let limit): (number, first, second) = (0, waited, limit)
         case .deadlineExceeded(let limit): (number, first) = (1, limit)
         case .notANumber: number = 2
-        case .grammar(.deadEnd): number = 7
-        case .grammar(.tooLarge(let thing, _)): (number, text) = (8, shortened(thing))
-        // The others come of compiling, which is done before.
-        case .grammar(let error): (number, text) = (3, shortened(error.description))
-        case .stepFailed(let reason): (number, text) = (3, shortened(reason))
+        case .stepFailed(let reason):
+            (number, text) = (3, shortened(reason, to: Self.reasonBytesMax))
         case .engineRestarted: number = 4
         case .shuttingDown: number = 5
         case .cancelled: number = 6
-        case .grammar(let error): (number, text) = (3, shortened(error.description))
+        case .grammar(let error): (number, grammar) = (7, error)
         }
         try c.integer(&number)
         try c.duration(&first)
         try c.duration(&second)
         try c.text(&text, max: Self.reasonBytesMax, "a reason")
+        try c.optional(&grammar, of: .deadEnd, wireValue)
         switch number {
         case 0: self = .queueTimeout(waited: first, limit: second)
         case 1: self = .deadlineExceeded(limit: first)
@@ -172,14 +212,11 @@ extension GenerationError: WireValue {
         case 4: self = .engineRestarted
         case 5: self = .shuttingDown
         case 6: self = .cancelled
-        case 7: self = .grammar(.deadEnd)
-        case 8: self = .grammar(.tooLarge(text))
+        case 7:
+            guard let grammar else { throw WireError("a grammar's error without one") }
+            self = .grammar(grammar)
         default: throw WireError("an error of the unknown kind \(number)")
         }
-    }
-
-    private func shortened(_ reason: String) -> String {
-        String(decoding: reason.utf8.prefix(Self.reasonBytesMax - 8), as: UTF8.self)
     }
 }
 
