@@ -21,7 +21,7 @@ struct GrammarTables: Sendable {
     /// Whether what stood before matters beside the machine: see ``JSONGuard``.
     var isGuarded = false
     var hasGuardedArrays = false
-    /// Whether some object's keys, or some array's unique items, can run out: ``Automaton/keepOpen``
+    /// Whether some object has few keys, or some array few unique items: ``Automaton/keepOpen``.
     var hasFewKeys = false
     var mayRunOut = false
     /// Whether there is more to a text than one JSON value.
