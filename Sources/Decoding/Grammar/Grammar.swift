@@ -27,13 +27,16 @@ package final class Grammar: Sendable {
         current = Mutex(SharedAutomaton(tables))
     }
 
-    /// - Parameter isCancelled: asked about every millisecond.
+    /// - Parameters:
+    ///   - style: which of the equal texts of a JSON value there are.
+    ///   - isCancelled: asked about every millisecond.
     /// - Throws: why the grammar is refused, with the place.
     package static func compile(
-        _ source: GrammarSource, vocabulary: TokenTrie, limits: GrammarLimits = GrammarLimits(),
+        _ source: GrammarSource, vocabulary: TokenTrie, style: GrammarStyle = .judging,
+        limits: GrammarLimits = GrammarLimits(),
         isCancelled: @escaping () -> Bool = { false }
     ) throws(GrammarError) -> Grammar {
-        var compiler = GrammarCompiler(limits, isCancelled: isCancelled)
+        var compiler = GrammarCompiler(limits, style, isCancelled: isCancelled)
         try compiler.compile(source)
         let grammar = Grammar(source, compiler.tables, compiler.annotations, vocabulary)
         try grammar.tryFirstMask()

@@ -1,7 +1,8 @@
 import Synchronization
 
-/// Compiled grammars by what they were compiled from, the least recently used given up first:
-/// bounded in number and in bytes (one that grew without bound was CVE-2025-32381 of vLLM).
+/// Compiled grammars for models that write, by what they were compiled from, the least recently
+/// used given up first: bounded in number and in bytes (one that grew without bound was
+/// CVE-2025-32381 of vLLM).
 ///
 /// One for each vocabulary. Grammars grow while they are used, so their sizes are read again
 /// whenever something is added.
@@ -45,7 +46,8 @@ package final class GrammarCache: Sendable {
     ) throws(GrammarError) -> Grammar {
         if let known = known(source) { return known }
         let grammar = try Grammar.compile(
-            source, vocabulary: vocabulary, limits: limits, isCancelled: isCancelled)
+            source, vocabulary: vocabulary, style: .writing, limits: limits,
+            isCancelled: isCancelled)
         entries.withLock { entries in
             entries.uses += 1
             entries.bySource[source] = Entry(grammar: grammar, lastUse: entries.uses)

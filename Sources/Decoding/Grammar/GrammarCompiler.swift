@@ -7,8 +7,13 @@ struct GrammarCompiler {
     private(set) var annotations: [String] = []
     private var budget: GrammarBudget
 
-    init(_ limits: GrammarLimits, isCancelled: @escaping () -> Bool) {
+    init(
+        _ limits: GrammarLimits, _ style: GrammarStyle = .judging,
+        isCancelled: @escaping () -> Bool
+    ) {
         budget = GrammarBudget(limits, isCancelled: isCancelled)
+        tables.style = style
+        tables.integersHaveNoPoint = style == .writing
     }
 
     mutating func compile(_ source: GrammarSource) throws(GrammarError) {

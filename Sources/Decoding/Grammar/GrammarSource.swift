@@ -93,3 +93,12 @@ extension GrammarExpression {
         return parts
     }
 }
+
+/// What a grammar is for: JSON has many texts for one value.
+package enum GrammarStyle: Sendable {
+    /// To tell whether a text is of the form: any text of a value is.
+    case judging
+    /// To lead who writes: integers without point or exponent, which strict readers take for
+    /// reals, and no blanks before a colon; lines are indented by 32 columns at most.
+    case writing
+}

@@ -202,7 +202,8 @@ extension Automaton {
             guard let next = self.state(state, rule, adding: rank, option) else { continue }
             let after = frame(.space, 0, 0, frame(.objectNext, next, 0, parent))
             let value = frame(.space, 0, 0, frame(.value, option.value, 0, after))
-            push(.space, 0, 0, frame(.colon, 0, 0, value))
+            let colon = frame(.colon, 0, 0, value)
+            if tables.style == .writing { out.append(colon) } else { push(.space, 0, 0, colon) }
         }
     }
 

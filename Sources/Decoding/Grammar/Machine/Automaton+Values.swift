@@ -6,10 +6,11 @@ extension Automaton {
     /// would be legal and endless: models have filled whole answers with it.
     func stepSpace(_ frame: Frame, _ byte: UInt8) {
         let ended: Int32 = 100
+        let end: Int32 = tables.style == .writing ? 33 : 65
         switch byte {
         case 0x20 where frame.a == 0: push(.space, ended, 0, frame.parent)
         case 0x0A where frame.a == 0: push(.space, 1, 0, frame.parent)
-        case 0x20 where frame.a >= 1 && frame.a < 65, 0x09 where frame.a >= 1 && frame.a < 65:
+        case 0x20 where frame.a >= 1 && frame.a < end, 0x09 where frame.a >= 1 && frame.a < end:
             push(.space, frame.a + 1, 0, frame.parent)
         default: step(frame.parent, Int32(byte))
         }
@@ -278,7 +279,10 @@ extension Automaton {
     func stepNumber(_ frame: Frame, _ byte: UInt8) {
         let state = numbers[frame.a]
         let rule = tables.numbers[Int(state.rule)]
-        if byte == 0x2E, tables.integersHaveNoPoint, rule.multiple?.scale == 0 { return }
+        if rule.multiple?.scale == 0 {
+            if byte == 0x2E, tables.integersHaveNoPoint { return }
+            if byte | 0x20 == 0x65, tables.style == .writing { return }
+        }
         if let next = state.next(byte, rule) {
             pushNumber(next, rule, frame.parent)
         } else if !(0x30...0x39).contains(byte), state.isComplete(rule) {

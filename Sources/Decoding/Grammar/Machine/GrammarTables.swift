@@ -16,7 +16,8 @@ struct GrammarTables: Sendable {
     var root: Int32 = 0
     /// Members in the order of the schema, as OpenAI promises for `strict`; else in any order.
     var keepsKeyOrder = false
-    /// Whether 1.0 is no integer, as until draft 4.
+    var style = GrammarStyle.judging
+    /// Whether 1.0 is no integer, as until draft 4 and for those who write.
     var integersHaveNoPoint = false
     /// Whether what stood before matters beside the machine: see ``JSONGuard``.
     var isGuarded = false

@@ -53,8 +53,9 @@ struct SchemaLowering {
         var literals: [[UInt8]] = []
         // One number is written in one way: a model that may write 1 as 1000…e-0028 will.
         let points = Set(shape.numbers.compactMap(\.text))
-        if !points.isEmpty { rule.numberLiterals = trie(Array(points)) }
-        for number in shape.numbers where number.text == nil {
+        let areLiterals = tables.style == .writing || points.count > 3
+        if !points.isEmpty, areLiterals { rule.numberLiterals = trie(pointTexts(points)) }
+        for number in shape.numbers where !areLiterals || number.text == nil {
             if number.isPlain {
                 if number.multiple == nil { rule.hasPlainNumber = true } else {
                     rule.hasPlainInteger = true
@@ -315,11 +316,20 @@ struct SchemaLowering {
 
     // MARK: Finite sets
 
+    /// Who judges takes 1.0 for 1 as well.
+    private func pointTexts(_ points: Set<[UInt8]>) -> [[UInt8]] {
+        points.flatMap { text in
+            let isInteger = !text.contains(0x2E) && !text.contains(0x65)
+            return isInteger && !tables.integersHaveNoPoint ? [text, text + [0x2E, 0x30]] : [text]
+        }
+    }
+
     /// All texts of a value that has few: what unique items are counted with.
     private mutating func countTexts(_ index: Int) {
         let rule = tables.values[index]
         guard !rule.hasPlainNumber, !rule.hasPlainInteger, rule.strings.isEmpty,
-            rule.arrays.isEmpty, rule.objects.isEmpty, rule.numbers.count <= 64
+            rule.arrays.isEmpty, rule.objects.isEmpty, rule.numbers.count <= 64,
+            rule.numberLiterals < 0 || tables.style == .writing
         else { return }
         var texts: Set<[UInt8]> = []
         if rule.words & ValueRule.null != 0 { texts.insert(Array("null".utf8)) }
