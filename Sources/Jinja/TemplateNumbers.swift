@@ -195,11 +195,11 @@ enum TemplateNumbers {
     /// chat template takes them).
     static func power(_ base: Double, _ exponent: Double) -> Double? {
         if exponent == 0.5 { return base < 0 ? nil : base.squareRoot() }
-        guard let whole = Int(exactly: exponent), abs(whole) < 1 << 32 else { return nil }
+        guard let whole = Int(exactly: exponent), whole.magnitude < 1 << 32 else { return nil }
         if base == 0 && whole < 0 { return nil }
         var result = 1.0
         var factor = base
-        var rest = abs(whole)
+        var rest = whole.magnitude
         while rest > 0 {
             if rest & 1 == 1 { result *= factor }
             factor *= factor

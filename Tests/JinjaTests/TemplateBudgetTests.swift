@@ -53,7 +53,7 @@ import Testing
         "{% for i in range(100000) %}{% macro f() %}{% endmacro %}{% endfor %}",
         "{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = [ns.l] %}"
             + "{% endfor %}{{ ns.l | tojson(indent=' ' * 8000000) }}",
-        "{{ 2 ** 100000000000 }}", "{{ 10 ** 400 }}", "{{ 1e308 | round(300) }}"
+        "{{ 2 ** 100000000000 }}", "{{ 2 ** -9223372036854775808 }}", "{{ 10 ** 400 }}", "{{ 1e308 | round(300) }}"
             + "{% for i in range(100000) %}{{ 1e308 | round(300) }}{% endfor %}",
     ]
 
